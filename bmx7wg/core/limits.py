@@ -1,0 +1,39 @@
+"""Bounds and timings of the protocol, each with its unit and its reason.
+
+Everything that a neighbour can make grow has its bound here (design.md 3).
+"""
+
+from typing import Final
+
+# Addresses and ports
+MESH_PREFIX: Final = "fd77::/16"
+DEFAULT_DEVICE: Final = "wgBmx7"
+DEFAULT_PORT: Final = 6277
+LINK_GROUP: Final = "ff12::b7:6277"
+LINK_PORT: Final = 6276
+MIN_MTU: Final = 1280  # RFC 8200 5: the least an IPv6 link carries
+WIREGUARD_OVERHEAD: Final = 80  # outer IPv6 (40) + UDP (8) + WireGuard (32)
+
+# Announcements
+MAX_PAYLOAD: Final = 4096  # bytes of JSON
+MAX_NETWORKS: Final = 64
+MAX_ENDPOINTS: Final = 8
+MAX_BANDWIDTH: Final = 128_849_018_880  # bit/s, bmx7's own upper bound of an offer
+MIN_BANDWIDTH: Final = 36  # bit/s, bmx7's lower bound
+
+# The peer table
+MAX_PEERS: Final = 10_000  # a city; beyond it a flood
+CONNECTED_FOR: Final = 180.0  # s; WireGuard's REJECT_AFTER_TIME
+LOST_GRACE: Final = 120.0  # s; the time a source may be away
+CONFLICT_HOLD: Final = 30.0  # s; the time an unproven binding keeps a public key
+
+# Link discovery
+SOLICIT_JITTER: Final = 0.25  # s; the longest wait before a solicit is answered
+START_BURST: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # s between the first announcements
+INTERVAL: Final = 10.0  # s between announcements
+INTERVAL_JITTER: Final = 0.10  # of the interval, either way
+LINK_RATE: Final = 20.0  # announcements a second, all nodes of a link together
+EXPIRY_INTERVALS: Final = 3.5
+NODE_RATE: Final = 1.0  # announcements a second that one node may send
+NODE_BURST: Final = 5
+PARSE_RATE: Final = 256 * 1024  # bytes a second parsed on one interface

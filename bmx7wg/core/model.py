@@ -1,0 +1,292 @@
+"""The values that pass between the rooms of the house: frozen, without behaviour of their own.
+
+Observations go in (from discovery), a desired device comes out (to the device), views come
+out (to the bus). Keys are raw bytes here; text is made where a person reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
+from .identity import NodeId
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+class Origin(StrEnum):
+    """How a peer came to be known."""
+
+    BMX7 = "bmx7"
+    LINK = "link"
+    STATIC = "static"
+
+
+class PeerState(StrEnum):
+    """design.md 4; the transitions between them are in states.py."""
+
+    DISCOVERED = "discovered"
+    CONFIGURED = "configured"
+    CONNECTED = "connected"
+    IDLE = "idle"
+    LOST = "lost"
+    BLOCKED = "blocked"
+    UNTRUSTED = "untrusted"
+    INCOMPATIBLE = "incompatible"
+    CONFLICT = "conflict"
+
+
+class ServiceState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a peer's WireGuard listens.
+
+    ``scope_id`` is the interface index of a link-local address and takes part in comparison:
+    an interface made anew has a new index, and the device must be told. The name is for people.
+    """
+
+    address: Address
+    port: int
+    scope_id: int = 0
+    interface: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        if self.address.version == 4:
+            return f"{self.address}:{self.port}"
+        zone = self.interface or (str(self.scope_id) if self.scope_id else "")
+        return f"[{self.address}{'%' + zone if zone else ''}]:{self.port}"
+
+
+# -- what a neighbour says ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A network that a node carries for others, with its bandwidth in bit/s."""
+
+    prefix: Network
+    bandwidth: int
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """A decoded announcement of version 1 (design.md 3)."""
+
+    public_key: bytes
+    port: int = 0  # 0: not said, the default port
+    name: str = ""
+    networks: tuple[Offer, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Incompatible:
+    """An announcement, authentic, of a version that we don't speak."""
+
+    reason: str
+
+
+# -- observations: from discovery to the core -----------------------------------------------
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A node is there. Repeated whenever anything of it changes; equal ones change nothing."""
+
+    node_id: NodeId
+    origin: Origin
+    content: Announcement | Incompatible
+    endpoint: Endpoint | None  # None: not reachable yet
+    name: str = ""  # the source's own name for it, when the announcement has none
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """A node is not announced any more (goodbye, expiry, file deleted)."""
+
+    node_id: NodeId
+    origin: Origin
+    reason: str
+
+
+@dataclass(frozen=True)
+class PathMetric:
+    """What the source knows of the way to a node."""
+
+    node_id: NodeId
+    metric: int  # bit/s; 0: not known
+    hops: int  # 0: not known
+
+
+class SourceState(StrEnum):
+    """How a source of discovery does."""
+
+    WAITING = "waiting"  # what it needs is not there yet (bmx7 down, no interface)
+    READY = "ready"
+    FAILED = "failed"  # it can't work until somebody changes something (no sms plugin)
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """The state of a source, why, and the interfaces that it works on (for the MTU)."""
+
+    origin: Origin
+    state: SourceState
+    detail: str = ""
+    interfaces: tuple[str, ...] = ()
+
+
+Observation = Announced | Withdrawn | PathMetric | SourceStatus
+
+
+# -- the device: what it should be, what it is ----------------------------------------------
+
+
+@dataclass(frozen=True)
+class DesiredPeer:
+    public_key: bytes
+    preshared_key: bytes = field(repr=False)
+    endpoint: Endpoint | None
+    allowed_ips: tuple[Network, ...]  # sorted by version, then address
+    keepalive: int = 0  # s; 0: off
+
+
+@dataclass(frozen=True)
+class DesiredDevice:
+    """The whole wanted state; given to a device as often as one likes."""
+
+    name: str
+    private_key: bytes = field(repr=False)
+    listen_port: int
+    firewall_mark: int
+    mtu: int  # 0: from the underlay interfaces
+    underlay: tuple[str, ...]  # interfaces' names; empty: all but loopback and our own
+    addresses: tuple[IPv6Interface, ...]
+    peers: Mapping[bytes, DesiredPeer]  # by public key
+
+
+@dataclass(frozen=True)
+class ActualPeer:
+    """A peer as read from a device; times are wall clock, as WireGuard keeps them."""
+
+    public_key: bytes
+    preshared_key: bytes = field(repr=False)
+    endpoint: Endpoint | None
+    allowed_ips: tuple[Network, ...]
+    keepalive: int = 0
+    last_handshake: int = 0  # ns since 1970; 0: never
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class ActualDevice:
+    """A device as read; None in its place means that there is none."""
+
+    name: str
+    index: int
+    up: bool
+    mtu: int
+    private_key: bytes = field(repr=False)
+    listen_port: int
+    firewall_mark: int
+    addresses: tuple[IPv6Interface, ...]
+    peers: Mapping[bytes, ActualPeer]
+
+
+@dataclass(frozen=True)
+class PeerStatistics:
+    """The counters of one peer; a handshake in ns since 1970, 0 for never."""
+
+    last_handshake: int
+    rx_bytes: int
+    tx_bytes: int
+    endpoint: Endpoint | None = None  # where it is now: peers roam
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something of the desired state that could not be reached; retried by who asked."""
+
+    what: str  # "peer <public key>", "address fd77:…/16", "listen port 6277"
+    why: str
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The state reached by applying a desired state."""
+
+    index: int
+    listen_port: int
+    mtu: int
+    peers: frozenset[bytes]  # public keys that are in the device now
+    added: frozenset[bytes]  # of these, new (or new to their node) since the last apply
+    writes: int  # operations sent; 0 when nothing had to change
+    failures: tuple[Failure, ...] = ()
+
+
+# -- views: from the core to the bus --------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PeerView:
+    """A peer as people see it (design.md 7): text in WireGuard's notation, times in µs."""
+
+    node_id: NodeId
+    name: str
+    origin: Origin
+    state: PeerState
+    reason: str
+    public_key: str
+    endpoint: str
+    address: str
+    allowed_ips: tuple[str, ...]
+    offers: tuple[tuple[str, int], ...]
+    metric: int
+    hops: int
+    last_handshake: int
+    rx_bytes: int
+    tx_bytes: int
+
+
+@dataclass(frozen=True)
+class DeviceView:
+    name: str
+    index: int
+    backend: str
+    public_key: str
+    listen_port: int
+    firewall_mark: int
+    mtu: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ManagerView:
+    version: str
+    node_id: str
+    node_name: str
+    state: ServiceState
+    problems: tuple[str, ...]
+    source: str
+    source_state: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a turn of the loop changed for those who look; None: that part did not change."""
+
+    manager: ManagerView | None = None
+    device: DeviceView | None = None
+    peers: tuple[PeerView, ...] = ()  # new or changed
+    gone: tuple[NodeId, ...] = ()

@@ -1,0 +1,50 @@
+"""What the service asks of a device; both backends answer it, and the fake of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv6Address
+from typing import Protocol
+
+from ..core.model import ActualDevice, Applied, DesiredDevice, PeerStatistics
+
+
+class DeviceError(Exception):
+    """The device can't be made or reached; the text says what, why and what to do."""
+
+
+class Device(Protocol):
+    """One WireGuard device, owned by this service.
+
+    Given the whole desired state, it reads what is there and sends the difference, additions
+    first. Applying the same state twice sends nothing the second time. Blocking work is done off
+    the event loop; calls are made one at a time by the service.
+    """
+
+    backend: str  # "kernel" | "userspace"
+
+    async def apply(self, desired: DesiredDevice) -> Applied:
+        """Bring the device to the desired state, making it if need be.
+
+        What could not be reached is in ``failures``; the rest stands. Raises DeviceError
+        when there is no device afterwards.
+        """
+
+    async def read(self) -> ActualDevice | None:
+        """The device as it is, None if there is none."""
+
+    async def statistics(self) -> Mapping[bytes, PeerStatistics]:
+        """Handshakes and counters by public key; cheap."""
+
+    def probe(self, address: IPv6Address) -> None:
+        """Send one datagram to a mesh address, so that WireGuard begins a handshake."""
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Call *changed* with a sentence for people, on the loop, whenever something of the
+        device, its addresses, routes or underlay was changed by somebody else or died."""
+
+    async def remove(self) -> None:
+        """Take away the device and everything that came with it. Not an error without one."""
+
+    async def close(self) -> None:
+        """Let go of the device, which stays as it is."""
