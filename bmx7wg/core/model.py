@@ -146,7 +146,16 @@ class SourceStatus:
     interfaces: tuple[str, ...] = ()
 
 
-Observation = Announced | Withdrawn | PathMetric | SourceStatus
+@dataclass(frozen=True)
+class Identified:
+    """The source knows who this node is: at start, and again when its identity changes."""
+
+    node_id: NodeId
+    name: str
+    origin: Origin
+
+
+Observation = Announced | Withdrawn | PathMetric | SourceStatus | Identified
 
 
 # -- the device: what it should be, what it is ----------------------------------------------
