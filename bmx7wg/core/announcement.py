@@ -1,6 +1,6 @@
-"""The payload of an announcement: one JSON object, the same through bmx7 and on a link (design.md 3).
+"""The payload of an announcement: one JSON object, the same through bmx7 and on a link.
 
-What is decoded here comes from strangers: it is either whole and in order, or refused whole.
+What is decoded here comes from strangers (design.md 3): it is taken whole or refused whole.
 """
 
 from __future__ import annotations
@@ -142,16 +142,16 @@ def _name(value: Any) -> str:
 def _networks(value: Any) -> tuple[Offer, ...]:
     if not isinstance(value, list) or len(value) > MAX_NETWORKS:
         raise AnnouncementError("networks")
-    offers = {}
+    offers: dict[Network, Offer] = {}
     for item in value:
-        match item:
-            case [str(prefix), int(bandwidth)] if type(bandwidth) is int:
-                offer = Offer(_prefix(prefix), bandwidth)
-            case _:
-                raise AnnouncementError("networks")
-        if not MIN_BANDWIDTH <= bandwidth <= MAX_BANDWIDTH or offer.prefix in offers:
+        if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], str):
             raise AnnouncementError("networks")
-        offers[offer.prefix] = offer
+        prefix, bandwidth = _prefix(item[0]), item[1]
+        if type(bandwidth) is not int or not MIN_BANDWIDTH <= bandwidth <= MAX_BANDWIDTH:
+            raise AnnouncementError("networks")
+        if prefix in offers:
+            raise AnnouncementError("networks")
+        offers[prefix] = Offer(prefix, bandwidth)
     return tuple(offers.values())
 
 
@@ -187,7 +187,7 @@ def _endpoint(value: Any) -> Endpoint:
 
 
 def is_reachable(address: Address) -> bool:
-    """Whether an announced address can be another host's: not ours, not a group, not of one link."""
+    """Whether an announced address can be another host's: not ours, a group or of one link."""
     mapped = address.version == 6 and address.ipv4_mapped is not None
     return not (
         mapped
