@@ -1,11 +1,21 @@
-"""The configuration: what the administrator said, checked and frozen (design.md 8)."""
+"""The configuration: what the administrator said, checked and frozen (design.md 8).
+
+Each key is one row of `KEYS`; the dataclasses hold the defaults. Reading the files is somebody
+else's work (configfiles.py): here comes their text, later files winning, lists adding up.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 
+import tomllib
+
+from .announcement import is_label
 from .identity import NodeId
-from .limits import DEFAULT_DEVICE, DEFAULT_PORT
+from .limits import DEFAULT_DEVICE, DEFAULT_PORT, LOST_GRACE, MIN_MTU
+from .schema import Check, Choice, ListOf, Number, Problems, Text, lines_of, nearest
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class LinkConfig:
 @dataclass(frozen=True)
 class DiscoveryConfig:
     source: str = "auto"  # "auto" | "bmx7" | "link"
-    grace: float = 120.0  # s that a lost peer is kept
+    grace: float = LOST_GRACE  # s that a lost peer is kept
     bmx7: Bmx7Config = Bmx7Config()
     link: LinkConfig = LinkConfig()
 
@@ -46,8 +56,8 @@ class DiscoveryConfig:
 @dataclass(frozen=True)
 class TrustConfig:
     accept: str = "all"  # "all" | "listed"
-    nodes: frozenset[NodeId] = frozenset()
-    blocked: frozenset[NodeId] = frozenset()
+    nodes: tuple[NodeId, ...] = ()
+    blocked: tuple[NodeId, ...] = ()
     secret_file: str = ""
 
 
@@ -57,3 +67,187 @@ class Config:
     device: DeviceConfig = DeviceConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
     trust: TrustConfig = field(default=TrustConfig())
+
+
+def _node_name(text: str) -> str:
+    if text and not is_label(text):
+        raise ValueError("letters, digits and inner hyphens, at most 63")
+    return text
+
+
+def _interface_name(text: str) -> str:
+    # linux/if.h IFNAMSIZ and dev_valid_name() in net/core/dev.c
+    if not 0 < len(text.encode()) < 16 or text in (".", "..") or not text.isprintable():
+        raise ValueError("an interface name of 1 to 15 characters")
+    if any(c in "/: \t" for c in text):
+        raise ValueError("an interface name without '/', ':' or white space")
+    return text
+
+
+def _pattern(text: str) -> str:
+    if not text.removeprefix("!"):
+        raise ValueError("a pattern such as 'eth*' or '!wlan1'")
+    return text
+
+
+def _path(text: str) -> str:
+    if text and not text.startswith("/"):
+        raise ValueError("an absolute path")
+    return text
+
+
+def _command(text: str) -> str:
+    if not text:
+        raise ValueError("a command name or an absolute path")
+    return text
+
+
+#: Every key there is, and what is allowed.
+KEYS: Final[Mapping[str, Check]] = {
+    "node.name": Text(_node_name),
+    "node.key": Choice("persistent", "session"),
+    "device.name": Text(_interface_name),
+    "device.backend": Choice("auto", "kernel", "userspace"),
+    "device.port": Number(1, 65535),
+    "device.mtu": Number(MIN_MTU, 65535 - 80, also=0),
+    "device.firewall-mark": Number(1, 0xFFFFFFFF, also=0),
+    "device.keepalive": Number(1, 65535, also=0),
+    "discovery.source": Choice("auto", "bmx7", "link"),
+    "discovery.grace": Number(0, 86400),
+    "discovery.bmx7.runtime-dir": Text(_path),
+    "discovery.bmx7.command": Text(_command),
+    "discovery.link.interfaces": ListOf(_pattern),
+    "trust.accept": Choice("all", "listed"),
+    "trust.nodes": ListOf(NodeId.parse),
+    "trust.blocked": ListOf(NodeId.parse),
+    "trust.secret-file": Text(_path),
+}
+_SECTIONS: Final = {key.rpartition(".")[0] for key in KEYS}
+_LATER: Final = ("offer", "search", "peer")  # sections of design.md that do nothing yet
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; `problems` has a sentence for each reason."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class ConfigSource:
+    """One file's name, for people, and its content."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration with, for each key, its value and where it comes from.
+
+    ``origins`` has "FILE:LINE" (several, with commas, for a list that added up) or "default".
+    """
+
+    config: Config
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+
+def parse(sources: Iterable[ConfigSource]) -> Loaded:
+    """Check the files' text, in the order in which they count.
+
+    ConfigError says all that is wrong with them, not only the first thing.
+    """
+    problems = Problems()
+    said: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for source in sources:
+        document = _document(source, problems)
+        lines = lines_of(source.content.decode("utf-8", "replace"))
+        for key, value in _keys(document, "", source, lines, problems):
+            where = f"{source.path}:{lines.get(key, 1)}"
+            try:
+                checked = KEYS[key].check(value)
+            except ValueError as error:
+                problems.add(where, key, f"{error}")
+                continue
+            if isinstance(checked, tuple) and key in said:
+                said[key] = tuple(dict.fromkeys(said[key] + checked))
+                origins[key] += f", {where}"
+            else:
+                said[key] = checked
+                origins[key] = where
+    if problems.found:
+        raise ConfigError(tuple(problems.found))
+    config = _build(said)
+    values = {key: _value(config, key) for key in KEYS}
+    return Loaded(config, values, {key: origins.get(key, "default") for key in KEYS})
+
+
+def _document(source: ConfigSource, problems: Problems) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(source.content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = source.content.count(b"\n", 0, error.start) + 1
+        problems.found.append(f"{source.path}:{line}: not UTF-8; save the file as UTF-8 text")
+    except tomllib.TOMLDecodeError as error:
+        text = str(error)
+        what, _, place = text.rpartition(" (at ")
+        line_word = place.removeprefix("line ").split(",")[0]
+        where = source.path + (f":{line_word}" if line_word.isdigit() else "")
+        problems.found.append(f"{where}: not valid TOML: {what or text}")
+    return {}
+
+
+def _keys(
+    table: Mapping[str, Any],
+    prefix: str,
+    source: ConfigSource,
+    lines: Mapping[str, int],
+    problems: Problems,
+) -> Iterable[tuple[str, Any]]:
+    """The keys of a table that are known; what isn't becomes a problem."""
+    for name, value in table.items():
+        key = prefix + name
+        where = f"{source.path}:{lines.get(key, 1)}"
+        if key in KEYS:
+            yield key, value
+        elif key in _SECTIONS:
+            if isinstance(value, dict):
+                yield from _keys(value, key + ".", source, lines, problems)
+            else:
+                problems.add(where, key, f"is a section; write [{key}]")
+        elif key in _LATER:
+            problems.add(where, key, "is not supported by this version; remove the section")
+        else:
+            known = [*KEYS, *_SECTIONS]
+            problems.add(where, key, "unknown key" + nearest(key, known))
+
+
+def _build(said: Mapping[str, Any]) -> Config:
+    def section(name: str) -> dict[str, Any]:
+        prefix = name + "."
+        return {
+            key.removeprefix(prefix).replace("-", "_"): value
+            for key, value in said.items()
+            if key.startswith(prefix) and "." not in key.removeprefix(prefix)
+        }
+
+    return Config(
+        node=NodeConfig(**section("node")),
+        device=DeviceConfig(**section("device")),
+        discovery=DiscoveryConfig(
+            **section("discovery"),
+            bmx7=Bmx7Config(**section("discovery.bmx7")),
+            link=LinkConfig(**section("discovery.link")),
+        ),
+        trust=TrustConfig(**section("trust")),
+    )
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name.replace("-", "_"))
+    return value

@@ -1,0 +1,122 @@
+"""What a configuration's value may be, and how to say that it is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+_HEADER: Final = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.\-]+)\s*\]")
+_ASSIGNMENT: Final = re.compile(r"\s*([A-Za-z0-9_.\-]+)\s*=")
+
+
+class Check(Protocol):
+    """Turns a TOML value into ours; ValueError says what was found and what is allowed."""
+
+    def check(self, value: object) -> Any:
+        ...
+
+
+class Text:
+    """A string that *read* accepts."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self._read = read
+
+    def check(self, value: object) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"is {_kind(value)}; a string is needed")
+        if "\0" in value:
+            raise ValueError("has a NUL character")
+        try:
+            return self._read(value)
+        except ValueError as error:
+            raise ValueError(f"{shown(value)} is not allowed; needed: {error}") from None
+
+
+class Choice:
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str) or value not in self._words:
+            allowed = ", ".join(f'"{word}"' for word in self._words)
+            hint = nearest(value, self._words) if isinstance(value, str) else ""
+            raise ValueError(f"{shown(value)} is not allowed; one of {allowed}{hint}")
+        return value
+
+
+class Number:
+    """A whole number within bounds, or the one more word *also* (which means "off")."""
+
+    def __init__(self, low: int, high: int, *, also: int | None = None) -> None:
+        self._low, self._high, self._also = low, high, also
+
+    def check(self, value: object) -> int:
+        if type(value) is not int:  # bool is an int in Python, not in TOML
+            raise ValueError(f"is {_kind(value)}; a whole number is needed")
+        if not self._low <= value <= self._high and value != self._also:
+            also = "" if self._also is None else f", or {self._also}"
+            raise ValueError(f"{shown(value)} is out of range; {self._low} to {self._high}{also}")
+        return value
+
+
+class ListOf:
+    """A list of strings that *read* accepts; becomes a tuple."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self._item = Text(read)
+
+    def check(self, value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"is {_kind(value)}; a list of strings is needed")
+        return tuple(self._item.check(item) for item in value)
+
+
+class Problems:
+    """Collects what is wrong, a sentence each."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def add(self, where: str, key: str, what: str) -> None:
+        self.found.append(f"{where}: {key}: {what}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean "…"?`` for the known word that looks most like *word*, or nothing."""
+    import difflib  # 5 ms, and only somebody's mistake needs it
+
+    found = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f'; did you mean "{found[0]}"?' if found else ""
+
+
+def shown(value: object) -> str:
+    """A value as it may be printed: bounded, on one line."""
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def lines_of(text: str) -> Mapping[str, int]:
+    """The line (from 1) on which each dotted key of a TOML text stands first.
+
+    tomllib doesn't tell; this reads headers and assignments only, enough to point a person there.
+    """
+    lines: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            section = header.group(1) + "."
+            lines.setdefault(header.group(1), number)
+        elif assignment := _ASSIGNMENT.match(line):
+            lines.setdefault(section + assignment.group(1), number)
+    return lines
+
+
+def _kind(value: object) -> str:
+    kinds = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string"}
+    kinds |= {list: "a list", dict: "a table"}
+    return kinds.get(type(value), "a date or time")
