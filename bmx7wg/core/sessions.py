@@ -1,0 +1,147 @@
+"""WireGuard's sessions as far as the counters tell: who is connected, when to look, whom to probe.
+
+There are no events for handshakes (platform fact of WireGuard), so the device is read: fast
+after a peer was added, seldom later, and when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from typing import Final
+
+from .limits import CONNECTED_FOR
+from .model import PeerStatistics
+
+FIRST_LOOK: Final = 0.01  # s after a peer was added; doubled each time until SELDOM
+SELDOM: Final = 60.0  # s between looks at peers without a session
+AT_MOST: Final = 10.0  # s; the least distance between looks at sessions that age
+FIRST_REPROBE: Final = 15.0  # s; WireGuard itself retries every 5 s, for 90 s
+LAST_REPROBE: Final = 300.0  # s between probes of a peer that never answers
+
+
+@dataclass
+class _Session:
+    handshake: int = 0  # ns since 1970, as the device says it
+    at: float | None = None  # the same on the monotonic clock
+    statistics: PeerStatistics | None = None
+    probe_at: float | None = None
+    probe_wait: float = FIRST_REPROBE
+
+
+class Sessions:
+    """One session per public key that is in the device."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[bytes, _Session] = {}
+        self._looked = float("-inf")
+        self._look_at: float | None = None
+        self._wait = SELDOM
+
+    def install(self, keys: Iterable[bytes], now: float, *, fresh: bool) -> None:
+        """These peers are in the device now.
+
+        A fresh one is probed at once; one that was there before only if the first look at the
+        counters finds it without a session.
+        """
+        for key in keys:
+            self._sessions[key] = _Session(probe_at=now if fresh else now + 2 * FIRST_LOOK)
+            self._wait = FIRST_LOOK
+            self._look_at = now + FIRST_LOOK
+
+    def evict(self, keys: Iterable[bytes]) -> None:
+        """These peers are not in the device any more."""
+        for key in keys:
+            self._sessions.pop(key, None)
+        if not self._sessions:
+            self._look_at = None
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._sessions
+
+    def keys(self) -> Set[bytes]:
+        return self._sessions.keys()
+
+    def update(
+        self, read: Mapping[bytes, PeerStatistics], now: float, wall: int
+    ) -> tuple[set[bytes], set[bytes]]:
+        """Take in what the device says; *wall* in ns since 1970.
+
+        Returns the keys with new counters and, of these, those with a new handshake.
+        A handshake's age is taken from the wall clock only within what the monotonic clock
+        allows, so that a clock that jumps makes nobody old or young.
+        """
+        changed, shaken = set(), set()
+        for key, session in self._sessions.items():
+            now_read = read.get(key)
+            if now_read is None or now_read == session.statistics:
+                continue
+            changed.add(key)
+            if now_read.last_handshake and now_read.last_handshake != session.handshake:
+                shaken.add(key)
+                age = max(0.0, (wall - now_read.last_handshake) / 1e9)
+                session.at = max(now - age, self._looked)
+                session.handshake = now_read.last_handshake
+                session.probe_at = None
+            session.statistics = now_read
+        self._looked = now
+        self._plan_look(now)
+        return changed, shaken
+
+    def statistics(self, key: bytes) -> PeerStatistics | None:
+        session = self._sessions.get(key)
+        return session.statistics if session else None
+
+    def is_connected(self, key: bytes, now: float) -> bool | None:
+        """Whether the last handshake is at most 180 s old; None if there was none."""
+        session = self._sessions.get(key)
+        if session is None or session.at is None:
+            return None
+        return now - session.at <= CONNECTED_FOR
+
+    def next_look(self) -> float | None:
+        """When the device's counters should be read next."""
+        return self._look_at
+
+    @property
+    def looked(self) -> float:
+        """When the counters were read last."""
+        return self._looked
+
+    def probe_again(self, key: bytes, now: float) -> None:
+        """Probe this peer now, session or not: it moved, or came back."""
+        session = self._sessions.get(key)
+        if session is not None:
+            session.probe_at, session.probe_wait = now, FIRST_REPROBE
+
+    def due_probes(self, now: float) -> list[bytes]:
+        """Whom to send a datagram now; each call arranges the next one."""
+        due = []
+        for key, session in self._sessions.items():
+            if session.probe_at is None or now < session.probe_at:
+                continue
+            due.append(key)
+            session.probe_at = None
+            if session.at is None:
+                session.probe_at = now + session.probe_wait
+                session.probe_wait = min(2 * session.probe_wait, LAST_REPROBE)
+        return due
+
+    def next_probe(self) -> float | None:
+        """When `due_probes` has something to say."""
+        times = (s.probe_at for s in self._sessions.values() if s.probe_at is not None)
+        return min(times, default=None)
+
+    def _plan_look(self, now: float) -> None:
+        if not self._sessions:
+            self._look_at = None
+            return
+        ages = [s.at + CONNECTED_FOR for s in self._sessions.values() if s.at is not None]
+        connected = [expiry for expiry in ages if expiry > now]
+        look = now + SELDOM
+        if len(connected) < len(self._sessions):
+            self._wait = min(2 * self._wait, SELDOM)
+            look = now + self._wait
+        if connected:
+            look = min(look, max(min(connected) + 0.1, now + AT_MOST))
+        self._look_at = look
