@@ -1,0 +1,77 @@
+# The targets that a developer and a machine use; "make help" lists them.
+# Everything runs with Debian's own Python and Debian's packages.
+
+export PATH := /usr/sbin:/usr/bin:/sbin:/bin
+export PYTHONDONTWRITEBYTECODE := 1
+export DEBIAN_FRONTEND := noninteractive
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+SOURCE := build/deb/bmx7-wg
+MANPAGES := $(patsubst docs/%.rst,build/man/%,$(wildcard docs/*.[1-8].rst))
+
+# Debian packages, for each purpose beyond the one before.
+BUILD := build-essential debhelper dh-python dpkg-dev pybuild-plugin-pyproject python3-all \
+	python3-docutils python3-setuptools python3-wheel
+RUN := dbus-daemon iproute2 iputils-ping python3-cryptography python3-dbus-next python3-pyroute2 \
+	python3-systemd wireguard-go
+CHECK := black codespell flake8 isort libxml2-utils lintian man-db mypy nftables \
+	python3-hypothesis python3-pytest systemd wireguard-tools
+BOOT := e2fsprogs mmdebstrap qemu-system-x86 systemd-container
+PEERS := tinc yggdrasil
+
+# $(call install,PACKAGES): those that are missing; the lists are fetched only if it can't be done
+# with the ones at hand.
+define install
+@missing=(); \
+for package in $(1); do \
+	dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed \
+		|| missing+=($$package); \
+done; \
+if (($${#missing[@]})); then \
+	echo "Installing from Debian: $${missing[*]}"; \
+	get=(apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends); \
+	"$${get[@]}" "$${missing[@]}" >/dev/null 2>&1 </dev/null \
+		|| { apt-get -qq update && "$${get[@]}" "$${missing[@]}" </dev/null >/dev/null; }; \
+fi
+endef
+
+.PHONY: help demo check check-quick bench deb man deps clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## build and install the package, run a mesh of five nodes, remove it again
+	$(call install,$(BUILD) $(RUN))
+	@demo/demo.sh
+
+check: deps ## everything: style, tests, package, containers, virtual machine (20 minutes)
+	@tests/check
+
+check-quick: ## what needs no package and no boot: style, tests (under 2 minutes)
+	$(call install,$(BUILD) $(RUN) $(CHECK))
+	@tests/check --quick
+
+bench: ## all measurements of bench/
+	$(call install,$(RUN) $(PEERS) wireguard-tools)
+	@for bench in $$(find bench -maxdepth 1 -type f -executable | sort); do $$bench; done
+
+deb: ## the Debian packages, in build/deb/
+	$(call install,$(BUILD) $(RUN) python3-hypothesis python3-pytest systemd)
+	@rm -rf build/deb
+	@mkdir -p $(SOURCE)
+	@git ls-files -z --cached --others --exclude-standard \
+		| tar --create --null --files-from=- | tar --extract --directory=$(SOURCE)
+	cd $(SOURCE) && dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary
+
+man: $(MANPAGES) ## the manual pages, in build/man/
+
+build/man/%: docs/%.rst
+	@mkdir -p $(@D)
+	rst2man --strict $< $@
+
+deps: ## install from Debian what all the others need
+	$(call install,$(BUILD) $(RUN) $(CHECK) $(BOOT))
+
+clean: ## remove what the others made, except the cache of root file systems
+	rm -rf build *.egg-info .pybuild .pytest_cache .mypy_cache .hypothesis
