@@ -1,0 +1,186 @@
+"""``bmx7-wg doctor``: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..core.config import Config, ConfigError
+from ..core.limits import LINK_PORT
+from . import checks
+from .checks import Check, Result, fail, ok, warn
+from .configcmd import load
+from .firewall import firewall
+from .output import CommandError, Output, Status
+from .terminal import Terminal, printable, width
+from .units import counted
+from .view import Peer, Snapshot, in_order
+
+_STYLES = {Result.OK: "good", Result.WARN: "warn", Result.FAIL: "bad", Result.SKIP: "dim"}
+_NAMED = 5  # peers in one line
+_JOURNAL = "see the journal: journalctl -u bmx7-wg"
+
+
+def examine(
+    output: Output, directory: Path, service: Snapshot | CommandError, root: Path = Path("/")
+) -> Status:
+    """Make all checks and tell their findings; FAILED when one of them fails."""
+    found = []
+    for check in _all(directory, service, root):
+        found.append(check)
+        if not output.json:
+            for line in _lines(check, output.terminal):
+                output.line(line)
+            output.flush()  # a check may take a moment: show what is known
+    failed = sum(check.result is Result.FAIL for check in found)
+    warned = sum(check.result is Result.WARN for check in found)
+    if output.json:
+        output.document({"checks": [vars(check) for check in found]})
+    elif failed or warned:
+        output.line(f"\n{counted(failed, 'failure')}, {counted(warned, 'warning')}")
+    else:
+        output.line("\nnothing is wrong")
+    return Status.FAILED if failed else Status.OK
+
+
+def _lines(check: Check, terminal: Terminal) -> Iterator[str]:
+    word = terminal.paint(f"{check.result.upper():4}", _STYLES[check.result])
+    indent = 18
+    yield from _wrapped(f"{word}  {check.topic:<{indent - 6}}", check.text, indent, terminal)
+    if check.remedy:
+        yield from _wrapped(" " * indent, f"{terminal.arrow} {check.remedy}", indent + 2, terminal)
+
+
+def _wrapped(head: str, text: str, indent: int, terminal: Terminal) -> Iterator[str]:
+    """*text* after *head*, broken between words to the terminal's width, the rest indented."""
+    line, used = head, indent
+    for number, word in enumerate(printable(text).split(" ")):
+        size = width(word)
+        if number and terminal.width and used + 1 + size > terminal.width:
+            yield line
+            line, used = " " * indent + word, indent + size
+        else:
+            line += " " * bool(number) + word
+            used += bool(number) + size
+    yield line
+
+
+def _all(directory: Path, service: Snapshot | CommandError, root: Path) -> Iterator[Check]:
+    config = Config()
+    try:
+        config = load(directory).config
+        yield ok("configuration", f"{directory} is valid")
+    except ConfigError as error:
+        for problem in error.problems:
+            yield fail("configuration", problem, "bmx7-wg config check; man bmx7-wg.toml")
+    secret = checks.secret(root, config)
+    if secret:
+        yield secret
+    yield checks.clock(time.time())
+    yield from checks.wireguard(root, config)
+
+    if isinstance(service, CommandError):
+        yield fail("service", service.message, "; ".join(service.hints))
+        yield checks.free_port(root, config)
+    else:
+        yield from _service(service)
+        yield from _device(service, config, root)
+    yield from _discovery(service, config, root)
+    yield firewall(_ports(service, config, root))
+    if isinstance(service, Snapshot):
+        yield from _peers(service, time.time())
+
+
+def _ports(service: Snapshot | CommandError, config: Config, root: Path) -> set[int]:
+    """The UDP ports that others send to."""
+    port = config.device.port
+    if isinstance(service, Snapshot) and service.device:
+        port = service.device.listen_port
+    return {port} if checks.uses_bmx7(root, config) else {port, LINK_PORT}
+
+
+def _service(snapshot: Snapshot) -> Iterator[Check]:
+    service = snapshot.manager
+    text = f"{service.state}, version {service.version}"
+    if service.state == "running":
+        yield ok("service", text)
+    else:
+        yield warn("service", text, _JOURNAL)
+    for problem in service.problems:
+        yield warn("service", problem, _JOURNAL)
+
+
+def _device(snapshot: Snapshot, config: Config, root: Path) -> Iterator[Check]:
+    device = snapshot.device
+    if device is None or not device.name:
+        yield fail("device", "there is none", _JOURNAL)
+        return
+    if (root / "sys/class/net" / device.name).exists():
+        yield ok("device", f"{device.name} is there, {device.backend}, MTU {device.mtu}")
+    else:
+        yield fail("device", f"{device.name} is not there, though the service says so", _JOURNAL)
+    if device.listen_port == config.device.port:
+        yield ok("port", f"WireGuard listens on UDP port {device.listen_port}")
+    else:
+        yield warn(
+            "port",
+            f"WireGuard listens on UDP port {device.listen_port}, not {config.device.port}",
+            f"see who has it: ss -ulpn sport = :{config.device.port}; "
+            "then systemctl restart bmx7-wg",
+        )
+
+
+def _discovery(service: Snapshot | CommandError, config: Config, root: Path) -> Iterator[Check]:
+    if checks.uses_bmx7(root, config):
+        yield from checks.bmx7(root, config)
+    else:
+        yield checks.interfaces(root, config)
+        if isinstance(service, Snapshot):
+            yield checks.discovery_port(root)
+    if isinstance(service, Snapshot):
+        said = service.manager
+        text = f"peers come from {said.source}: {said.source_state}"
+        if said.source_state == "ready":
+            yield ok("source", text)
+        elif said.source_state == "failed":
+            yield fail("source", text, _JOURNAL)
+        else:
+            yield warn("source", text, "wait a moment; " + _JOURNAL)
+
+
+def _peers(snapshot: Snapshot, now: float) -> Iterator[Check]:
+    peers = in_order(snapshot.peers.values())
+    if not peers:
+        yield warn(
+            "peers",
+            "no other node is known",
+            "is one running on the same link or mesh, and do firewalls let it through?",
+        )
+        return
+    silent = [p for p in peers if p.state == "configured" and not p.last_handshake]
+    ahead = [p for p in peers if p.last_handshake / 1e6 > now + 60]
+    refused = [p for p in peers if p.state in ("conflict", "incompatible")]
+    well = sum(p.state in ("connected", "idle") for p in peers)
+    if not (silent or ahead or refused):
+        yield ok("peers", f"{well} of {counted(len(peers), 'peer')} have had a handshake")
+    if silent:
+        yield warn(
+            "peers",
+            f"no handshake yet with {_names(silent)}",
+            "is their UDP port reachable, do both ends have the same mesh secret, "
+            "and does neither block the other?",
+        )
+    for peer in refused[:_NAMED]:
+        yield warn("peers", f"{peer.label} is in state {peer.state}: {peer.reason}", "")
+    if ahead:
+        yield warn(
+            "clock",
+            f"the last handshake with {_names(ahead)} is in the future",
+            "the clock went back: timedatectl status",
+        )
+
+
+def _names(peers: list[Peer]) -> str:
+    more = f" and {len(peers) - _NAMED} more" if len(peers) > _NAMED else ""
+    return ", ".join(peer.label for peer in peers[:_NAMED]) + more
