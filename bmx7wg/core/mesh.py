@@ -49,6 +49,19 @@ class Settings:
         trust = self.config.trust
         return Policy(trust.accept == "listed", frozenset(trust.nodes), frozenset(trust.blocked))
 
+    def needs_restart(self, before: Settings) -> list[str]:
+        """The sections that differ from *before* and that are only read at the start."""
+        new, old = self.config, before.config
+        pairs = {
+            "node.key": (new.node.key, old.node.key),
+            "device.name": (new.device.name, old.device.name),
+            "device.backend": (new.device.backend, old.device.backend),
+            "discovery.source": (new.discovery.source, old.discovery.source),
+            "discovery.bmx7": (new.discovery.bmx7, old.discovery.bmx7),
+            "discovery.link": (new.discovery.link, old.discovery.link),
+        }
+        return [name for name, (one, other) in pairs.items() if one != other]
+
 
 class Mesh:
     """One node's view of the mesh."""

@@ -1,0 +1,162 @@
+"""bmx7-wgd: where the parts meet. Nothing is decided here."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from .. import __version__, configfiles
+from ..core.announcement import is_label
+from ..core.config import Config, ConfigError, parse
+from ..core.identity import generate_private_key
+from ..core.mesh import Settings
+from ..core.model import Origin
+from ..discovery.source import Source
+from . import journal
+from .node import Node, Parts
+from .store import Store, StoreError, read_secret
+
+EX_CONFIG: Final = 78  # sysexits.h
+
+log = logging.getLogger("bmx7wg.service")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The daemon; returns its exit status (bmx7-wgd(8))."""
+    options = _options(arguments)
+    journal.set_up()
+    try:
+        config = _configuration(options.config_dir)
+        store = Store(options.state_dir)
+        settings = _settings(config, _private_key(config, store))
+        return asyncio.run(_serve(options, store, settings))
+    except ConfigError as error:
+        for problem in error.problems:
+            log.error("%s", problem, extra=journal.fields(journal.CONFIGURATION_REFUSED))
+        return EX_CONFIG
+    except StoreError as error:
+        log.error("%s", error)
+        return 1
+
+
+async def _serve(options: argparse.Namespace, store: Store, settings: Settings) -> int:
+    from ..bus.service import Bus
+    from ..device.choose import open_device
+    from .notify import Notifier
+
+    node = Node(settings, name=_host_name())
+    bus = Bus(node, state=node.bus_state)
+    origin = _origin(settings.config)
+    source = _source(origin, settings.config, store, node)
+    device = settings.config.device
+
+    def load() -> Settings:
+        return _settings(_configuration(options.config_dir), settings.private_key)
+
+    node.connect(
+        Parts(
+            source=source,
+            origin=origin,
+            open_device=lambda: open_device(device.backend, device.name),
+            bus=bus,
+            notifier=Notifier(),
+            load=load,
+        )
+    )
+    _on_signals({signal.SIGTERM: node.stop, signal.SIGINT: node.stop, signal.SIGHUP: node.reload})
+    return await node.run()
+
+
+def _source(origin: Origin, config: Config, store: Store, node: Node) -> Source:
+    if origin is Origin.BMX7:
+        from ..discovery.bmx7 import Bmx7Source
+
+        return Bmx7Source(config=config.discovery.bmx7, observe=node.observe)
+    from ..discovery.link import LinkSource
+
+    signing_key = store.signing_key()
+    node.identify(signing_key.node_id)
+    return LinkSource(
+        config=config.discovery.link,
+        signing_key=signing_key,
+        sequence=store.sequence(),
+        save_sequence=store.save_sequence,
+        observe=node.observe,
+        exclude=(config.device.name,),
+    )
+
+
+def _origin(config: Config) -> Origin:
+    source = config.discovery.source
+    if source == "auto":
+        # An empty directory is what tmpfiles.d made for a bmx7 that was never started.
+        directory = Path(config.discovery.bmx7.runtime_dir)
+        try:
+            source = "bmx7" if any(directory.iterdir()) else "link"
+        except OSError:
+            source = "link"
+    return Origin(source)
+
+
+def _configuration(directory: Path) -> Config:
+    return parse(configfiles.read(directory)).config
+
+
+def _settings(config: Config, private_key: bytes) -> Settings:
+    return Settings(config, private_key, read_secret(config.trust.secret_file))
+
+
+def _private_key(config: Config, store: Store) -> bytes:
+    return generate_private_key() if config.node.key == "session" else store.wireguard_key()
+
+
+def _host_name() -> str:
+    name = socket.gethostname().partition(".")[0]
+    return name if is_label(name) else ""
+
+
+def _on_signals(handlers: dict[signal.Signals, Callable[[], None]]) -> None:
+    loop = asyncio.get_running_loop()
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bmx7-wgd", description="Connects the nodes of a mesh through WireGuard."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        default=configfiles.DEFAULT_DIRECTORY,
+        metavar="DIR",
+        help="configuration (%(default)s)",
+    )
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=Path(os.environ.get("STATE_DIRECTORY", "/var/lib/bmx7-wg")),
+        metavar="DIR",
+        help="keys and state (%(default)s)",
+    )
+    parser.add_argument(
+        "--runtime-dir",
+        type=Path,
+        default=Path(os.environ.get("RUNTIME_DIRECTORY", "/run/bmx7-wg")),
+        metavar="DIR",
+        help="files that need not outlive a reboot (%(default)s)",
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,374 @@
+"""One node at work: feed the core, carry out what it wants, show what changed, sleep.
+
+The rhythm is in `run`: whatever happens (an observation, a timer, a signal, something done to the
+device) only notes itself and wakes the loop; one turn of the loop does the work, in one order.
+Parts are known by their interfaces alone; main.py puts the real ones in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from .. import __version__
+from ..bus.service import BusError
+from ..core.config import ConfigError
+from ..core.identity import NodeId, key_text, public_key
+from ..core.mesh import Mesh, Settings
+from ..core.model import (
+    Announcement,
+    Applied,
+    Changes,
+    DesiredDevice,
+    DeviceView,
+    Identified,
+    ManagerView,
+    Observation,
+    Origin,
+    ServiceState,
+    SourceState,
+    SourceStatus,
+)
+from ..device.base import Device, DeviceError
+from ..discovery.source import Source
+from . import journal
+from .backoff import Backoff
+from .notify import Notifier
+from .report import Report
+from .store import StoreError
+
+log = logging.getLogger("bmx7wg.service")
+
+COUNTERS_FRESH = 1.0  # s; counters that are younger are not read again for a reader
+RETRY_FIRST, RETRY_LAST = 0.5, 30.0  # s between attempts at what failed
+EX_TEMPFAIL = 75  # sysexits.h; systemd starts the service again
+
+
+class PublicBus(Protocol):
+    """What the node asks of the bus (bus/service.py)."""
+
+    async def start(self) -> None:
+        ...
+
+    def publish(self, changes: Changes) -> None:
+        ...
+
+    async def close(self) -> None:
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What main.py puts together."""
+
+    source: Source
+    origin: Origin
+    open_device: Callable[[], Awaitable[Device]]
+    bus: PublicBus
+    notifier: Notifier
+    load: Callable[[], Settings]  # reads the configuration anew; ConfigError, StoreError
+
+
+class Node:
+    """The running service."""
+
+    def __init__(self, settings: Settings, *, name: str) -> None:
+        self._settings = settings
+        self._public_key = public_key(settings.private_key)
+        self._host_name = name
+        self._source_name = ""
+        self._parts: Parts
+        self._mesh: Mesh | None = None
+        self._device: Device | None = None
+        self._desired: DesiredDevice | None = None  # as applied last
+        self._device_lock = asyncio.Lock()
+        self._applied: Applied | None = None
+        self._applied_revision = -1
+        self._said: Announcement | None = None
+        self._report = Report()
+        self._retry = Backoff(RETRY_FIRST, RETRY_LAST)
+        self._bus_task: asyncio.Task[None] | None = None
+        self._bus_tried = False
+        self._wake = asyncio.Event()
+        self._reload = self._stop = self._ready = self._touched = False
+        self._status = 0
+
+    # -- what happens, from outside -------------------------------------------------------------
+
+    def connect(self, parts: Parts) -> None:
+        """Take the parts, which were made to call this node."""
+        self._parts = parts
+
+    def identify(self, node_id: NodeId) -> None:
+        """This is who the node is, from now on."""
+        if self._mesh is None:
+            self._mesh = Mesh(node_id, self._settings)
+            self._report.node_id = str(node_id)
+            if self._report.source is not None:
+                self._mesh.observe(self._report.source, time.monotonic())
+        elif node_id != self._mesh.node_id:
+            # Every address and preshared key of the mesh follows from it: begin anew.
+            log.warning("this node's id became %s; a restart is needed", node_id)
+            self._status = EX_TEMPFAIL
+            self.stop()
+        self._wake.set()
+
+    def observe(self, observation: Observation) -> None:
+        """What a source saw (discovery/source.py)."""
+        if isinstance(observation, Identified):
+            self._source_name = observation.name
+            self.identify(observation.node_id)
+            return
+        if isinstance(observation, SourceStatus):
+            self._source_status(observation)
+        if self._mesh is not None:
+            self._mesh.observe(observation, time.monotonic())
+        self._wake.set()
+
+    def device_touched(self, sentence: str) -> None:
+        """Something was done to the device by somebody else."""
+        log.warning("device: %s", sentence)
+        self._touched = True
+        self._wake.set()
+
+    def bus_state(self, connected: bool, sentence: str) -> None:
+        """The system bus came or went."""
+        self._report.problem("bus", "" if connected else sentence)
+        self._wake.set()
+
+    def reload(self) -> None:
+        self._reload = True
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stop = True
+        self._wake.set()
+
+    async def refresh(self) -> None:
+        """Bring the counters up to date for somebody who looks (bus/service.py)."""
+        mesh = self._mesh
+        if mesh is None or time.monotonic() - mesh.looked < COUNTERS_FRESH:
+            return
+        await self._look(mesh)
+        self._publish()
+
+    # -- the rhythm -----------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Work until `stop`; leaves nothing behind. Returns the exit status."""
+        self._bus_task = asyncio.create_task(self._keep_bus())
+        try:
+            await self._parts.source.start()
+            while not self._stop:
+                self._wake.clear()
+                await self._turn()
+                await self._sleep()
+        finally:
+            await self._shut_down()
+        return self._status
+
+    async def _turn(self) -> None:
+        if self._reload:
+            self._reload = False
+            self._reconfigure()
+        mesh, now = self._mesh, time.monotonic()
+        if mesh is not None:
+            mesh.advance(now)
+            if self._must_apply(mesh, now):
+                await self._apply(mesh)
+            look = mesh.next_look()
+            if look is not None and now >= look:
+                await self._look(mesh)
+            if self._device is not None:
+                for address in mesh.due_probes(time.monotonic()):
+                    self._device.probe(address)
+        self._publish()
+        self._parts.notifier.alive()
+
+    async def _sleep(self) -> None:
+        mesh, times = self._mesh, [self._retry.due]
+        if mesh is not None:
+            times += [mesh.next_timeout(), mesh.next_look()]
+        waits = [when - time.monotonic() for when in times if when is not None]
+        waits += [self._parts.notifier.watchdog] if self._parts.notifier.watchdog else []
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(0.0, min(waits)) if waits else None)
+
+    async def _shut_down(self) -> None:
+        self._parts.notifier.stopping()
+        self._report.state = ServiceState.STOPPING
+        self._publish()
+        await self._parts.source.stop()
+        if self._bus_task is not None:
+            self._bus_task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._bus_task
+        if self._device is not None:
+            async with self._device_lock:
+                try:
+                    await self._device.remove()
+                except DeviceError as error:
+                    log.error("device: not removed: %s", error)
+        await self._parts.bus.close()
+
+    # -- the device -----------------------------------------------------------------------------
+
+    def _must_apply(self, mesh: Mesh, now: float) -> bool:
+        if self._retry.due is not None:  # it failed: not before its time, whatever changed
+            return now >= self._retry.due
+        return self._touched or mesh.revision != self._applied_revision
+
+    async def _apply(self, mesh: Mesh) -> None:
+        async with self._device_lock:
+            self._touched, revision = False, mesh.revision
+            try:
+                if self._device is None:
+                    self._device = await self._parts.open_device()
+                    self._device.watch(self.device_touched)
+                    actual = await self._device.read()
+                    if actual is not None:
+                        mesh.adopt(actual, time.monotonic())
+                        revision = mesh.revision
+                desired = mesh.desired()
+                applied = await self._device.apply(desired)
+            except DeviceError as error:
+                self._report.problem("device", str(error))
+                self._applied = None
+                mesh.device_lost(time.monotonic())
+                self._retry.failed(time.monotonic())
+                return
+            except Exception:
+                # Ours to mend, but no reason to take the tunnels down.
+                log.exception("device: unexpected error; trying again")
+                self._report.problem("device", "unexpected error; see the journal")
+                self._retry.failed(time.monotonic())
+                return
+        self._applied, self._desired, self._applied_revision = applied, desired, revision
+        mesh.applied(applied, time.monotonic())
+        whys = "; ".join(f"{failure.what}: {failure.why}" for failure in applied.failures[:3])
+        more = len(applied.failures) - 3
+        self._report.problem("device", whys + (f"; and {more} more" if more > 0 else ""))
+        if applied.failures:
+            self._retry.failed(time.monotonic())
+        else:
+            self._retry.succeeded()
+        self._announce()
+
+    async def _look(self, mesh: Mesh) -> None:
+        async with self._device_lock:
+            if self._device is None or self._applied is None:
+                return
+            try:
+                read = await self._device.statistics()
+            except DeviceError as error:
+                self.device_touched(str(error))
+                read = {}
+        mesh.statistics(read, time.monotonic(), time.time_ns())
+
+    def _announce(self) -> None:
+        if self._applied is None:
+            return
+        said = Announcement(self._public_key, self._applied.listen_port, self._name)
+        if said != self._said:
+            self._said = said
+            self._parts.source.announce(said)
+
+    @property
+    def _name(self) -> str:
+        return self._settings.config.node.name or self._source_name or self._host_name
+
+    # -- configuration --------------------------------------------------------------------------
+
+    def _reconfigure(self) -> None:
+        self._parts.notifier.reloading()
+        try:
+            settings = self._parts.load()
+        except (ConfigError, StoreError) as error:
+            for line in str(error).splitlines():
+                log.error(
+                    "not reloaded: %s", line, extra=journal.fields(journal.CONFIGURATION_REFUSED)
+                )
+            first, *more = str(error).splitlines()
+            others = f" (and {len(more)} more)" if more else ""
+            self._report.problem("configuration", f"not reloaded: {first}{others}")
+        else:
+            late = settings.needs_restart(self._settings)
+            self._settings = settings
+            what = f"{', '.join(late)}: changed; takes effect after a restart" if late else ""
+            self._report.problem("configuration", what)
+            if self._mesh is not None:
+                self._mesh.reconfigure(settings, time.monotonic())
+            self._announce()
+            log.info("configuration reloaded")
+        self._parts.notifier.ready()
+
+    # -- what people see ------------------------------------------------------------------------
+
+    def _source_status(self, status: SourceStatus) -> None:
+        self._report.source = status
+        bad = status.state in (SourceState.WAITING, SourceState.FAILED)
+        self._report.problem("source", status.detail if bad else "")
+
+    def _publish(self) -> None:
+        tried = self._mesh is None or self._applied is not None or self._retry.due is not None
+        if not self._ready and tried and self._bus_tried and self._report.source is not None:
+            self._ready = True
+            self._parts.notifier.ready()
+        self._report.settle(ready=self._ready)
+        changes = self._mesh.changes() if self._mesh else Changes()
+        self._report.peers_changed(changes)
+        changes = self._report.complete(changes, self._manager_view(), self._device_view())
+        if changes is not None:
+            self._parts.bus.publish(changes)
+        counts = self._mesh.counts() if self._mesh else {}
+        self._parts.notifier.status(self._report.status_line(counts))
+
+    def _manager_view(self) -> ManagerView:
+        source = self._report.source
+        return ManagerView(
+            version=__version__,
+            node_id=str(self._mesh.node_id) if self._mesh else "",
+            node_name=self._name,
+            state=self._report.state,
+            problems=self._report.problems,
+            source=self._parts.origin.value,
+            source_state=(source.state if source else SourceState.WAITING).value,
+        )
+
+    def _device_view(self) -> DeviceView | None:
+        desired = self._desired
+        if desired is None or self._device is None or self._applied is None:
+            return None
+        return DeviceView(
+            name=desired.name,
+            index=self._applied.index,
+            backend=self._device.backend,
+            public_key=key_text(self._public_key),
+            listen_port=self._applied.listen_port,
+            firewall_mark=desired.firewall_mark,
+            mtu=self._applied.mtu,
+            addresses=tuple(str(address) for address in desired.addresses),
+        )
+
+    # -- the bus --------------------------------------------------------------------------------
+
+    async def _keep_bus(self) -> None:
+        """Get onto the bus, for as long as it takes; once there, it comes back by itself."""
+        retry = Backoff(RETRY_FIRST, RETRY_LAST)
+        while True:
+            try:
+                await self._parts.bus.start()
+                self._report.problem("bus", "")
+                return
+            except BusError as error:
+                self._report.problem("bus", str(error))
+                retry.failed(time.monotonic())
+            finally:
+                self._bus_tried = True
+                self._wake.set()
+            await asyncio.sleep(retry.wait)
