@@ -211,6 +211,7 @@ class ActualDevice:
     firewall_mark: int
     addresses: tuple[IPv6Interface, ...]
     peers: Mapping[bytes, ActualPeer]
+    routes: tuple[IPv6Network, ...] = ()  # connected ones, of the addresses
 
 
 @dataclass(frozen=True)

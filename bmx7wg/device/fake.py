@@ -1,0 +1,191 @@
+"""A device in memory: what the tests of the service give it instead of a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+from ..core.model import (
+    ActualDevice,
+    ActualPeer,
+    Applied,
+    DesiredDevice,
+    Endpoint,
+    Network,
+    PeerStatistics,
+)
+from ..core.plan import (
+    AddAddress,
+    AddRoute,
+    MakeDevice,
+    Operation,
+    PeerOperation,
+    RemoveAddress,
+    RemovePeer,
+    Rename,
+    SetDevice,
+    SetMtu,
+    SetPeer,
+    SetUp,
+    plan,
+)
+from .base import DeviceError
+
+_UNDERLAY_MTU = 1500
+
+
+class InMemoryDevice:
+    """Plans as the real ones do, changes nothing but itself, and keeps a log as text.
+
+    ``log`` has one line for each operation; ``probed`` the addresses; ``error``, while set, is
+    raised by everything that needs the device. `disturb` and `handshake` play the outside.
+    """
+
+    backend = "userspace"
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.probed: list[IPv6Address] = []
+        self.actual: ActualDevice | None = None
+        self.error = ""
+        self.now = 0  # wall time, ns
+        self._sent: dict[bytes, Endpoint] = {}
+        self._changed: Callable[[str], None] | None = None
+
+    async def apply(self, desired: DesiredDevice) -> Applied:
+        self._check()
+        desired = replace(desired, mtu=desired.mtu or _UNDERLAY_MTU - 80)
+        operations = plan(desired, self.actual, self._sent, self.now)
+        actual = self.actual
+        for operation in operations:
+            actual = after(actual, operation)
+            self.log.append(str(operation))
+        assert actual is not None
+        self.actual = actual
+        self._sent = {k: p.endpoint for k, p in desired.peers.items() if p.endpoint is not None}
+        added = frozenset(o.public_key for o in operations if isinstance(o, SetPeer) and o.new)
+        return Applied(
+            index=actual.index,
+            listen_port=actual.listen_port,
+            mtu=actual.mtu,
+            peers=frozenset(actual.peers),
+            added=added,
+            writes=len(operations),
+        )
+
+    async def read(self) -> ActualDevice | None:
+        self._check()
+        return self.actual
+
+    async def statistics(self) -> Mapping[bytes, PeerStatistics]:
+        self._check()
+        peers = self.actual.peers if self.actual else {}
+        return {
+            key: PeerStatistics(p.last_handshake, p.rx_bytes, p.tx_bytes, p.endpoint)
+            for key, p in peers.items()
+        }
+
+    def probe(self, address: IPv6Address) -> None:
+        self.probed.append(address)
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        self._changed = changed
+
+    async def remove(self) -> None:
+        if self.actual:
+            self.log.append(f"remove {self.actual.name}")
+        self.actual = None
+        self._sent.clear()
+
+    async def close(self) -> None:
+        self.log.append("close")
+        self._changed = None
+
+    def disturb(self, sentence: str, actual: ActualDevice | None) -> None:
+        """Somebody else made the device *actual*, and the watch says so."""
+        self.actual = actual
+        if self._changed is not None:
+            self._changed(sentence)
+
+    def handshake(self, public_key: bytes, endpoint: Endpoint | None = None) -> None:
+        """The peer completed a handshake now, and came from *endpoint* if given."""
+        assert self.actual is not None
+        peer = self.actual.peers[public_key]
+        peer = replace(peer, last_handshake=self.now, endpoint=endpoint or peer.endpoint)
+        self.actual = replace(self.actual, peers={**self.actual.peers, public_key: peer})
+
+    def _check(self) -> None:
+        if self.error:
+            raise DeviceError(self.error)
+
+
+def after(device: ActualDevice | None, operation: Operation) -> ActualDevice:
+    """The device after an operation, as kernel and wireguard-go would have it."""
+    if isinstance(operation, MakeDevice):
+        name = operation.name
+        return ActualDevice(name, 7, False, 1420, bytes(32), 0, 0, addresses=(), peers={})
+    assert device is not None
+    match operation:
+        case SetDevice():
+            changes = {
+                "private_key": operation.private_key,
+                "listen_port": operation.listen_port,
+                "firewall_mark": operation.firewall_mark,
+            }
+            given = {name: value for name, value in changes.items() if value is not None}
+            return replace(device, **given)
+        case SetPeer() | RemovePeer():
+            return replace(device, peers=_peers_after(device.peers, operation))
+        case Rename():
+            return replace(device, name=operation.new, up=False, addresses=(), routes=())
+        case SetMtu():
+            return replace(device, mtu=operation.mtu)
+        case SetUp():
+            return replace(device, up=True)
+        case AddAddress(address):
+            routes = (*(r for r in device.routes if r != address.network), address.network)
+            return replace(device, addresses=(*device.addresses, address), routes=routes)
+        case RemoveAddress(address):
+            kept = tuple(other for other in device.addresses if other != address)
+            return replace(device, addresses=kept)
+        case AddRoute(prefix):
+            return replace(device, routes=(*device.routes, prefix))
+
+
+def _peers_after(
+    peers: Mapping[bytes, ActualPeer], operation: PeerOperation
+) -> dict[bytes, ActualPeer]:
+    if isinstance(operation, RemovePeer):
+        return {key: peer for key, peer in peers.items() if key != operation.public_key}
+    key = operation.public_key
+    taken = set(operation.allowed_ips)
+    result = {
+        other: replace(peer, allowed_ips=tuple(n for n in peer.allowed_ips if n not in taken))
+        for other, peer in peers.items()
+        if other != operation.replaces
+    }
+    if operation.new:
+        result[key] = ActualPeer(key, bytes(32), None, ())
+    peer = result[key]
+    kept = () if operation.only_these else peer.allowed_ips
+    result[key] = ActualPeer(
+        public_key=key,
+        preshared_key=_or(operation.preshared_key, peer.preshared_key),
+        endpoint=operation.endpoint or peer.endpoint,
+        allowed_ips=in_order((*kept, *operation.allowed_ips)),
+        keepalive=peer.keepalive if operation.keepalive is None else operation.keepalive,
+        last_handshake=peer.last_handshake,
+        rx_bytes=peer.rx_bytes,
+        tx_bytes=peer.tx_bytes,
+    )
+    return result
+
+
+def _or(value: bytes | None, default: bytes) -> bytes:
+    return default if value is None else value
+
+
+def in_order(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """By version, then address, as the model has them."""
+    return tuple(sorted(networks, key=lambda n: (n.version, int(n.network_address), n.prefixlen)))
