@@ -1,0 +1,263 @@
+"""From a call to its answer: the object by its path, the method by the contract, the handler.
+
+Nothing of a call's body is decoded before the contract has said that the object, the
+interface, the method and its signature exist. Whatever happens, the caller gets an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from ..core.identity import NodeId, parse_key
+from . import errors
+from .connection import Connection, Incoming
+from .contract import Interface, Method, node
+from .errors import CallError
+from .names import (
+    DEVICE_PATH,
+    INTROSPECTABLE,
+    MANAGER,
+    OBJECT_MANAGER,
+    PEER,
+    PEER_PREFIX,
+    PEER_STANDARD,
+    PROPERTIES,
+    ROOT,
+    peer_path,
+)
+from .tree import Object, Tree
+from .wire import Flag, Header, marshal
+
+_log = logging.getLogger(__name__)
+
+#: Takes the call; returns values for the method's result signature, or a marshalled body.
+Handler = Callable[[Incoming], "tuple[Any, ...] | bytes"]
+#: Runs the function once counters and handshakes are up to date.
+Fresh = Callable[[Header, Callable[[], None]], None]
+
+_MACHINE_ID: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+
+
+class Dispatcher:
+    """Answers calls out of the tree."""
+
+    def __init__(self, interfaces: Mapping[str, Interface], tree: Tree, fresh: Fresh) -> None:
+        self._tree = tree
+        self._fresh = fresh
+        self._peer_standard = interfaces[PEER_STANDARD]
+        self._introspectable = interfaces[INTROSPECTABLE]
+        self._on_objects = (interfaces[PROPERTIES], interfaces[INTROSPECTABLE], self._peer_standard)
+        self._on_root = (interfaces[OBJECT_MANAGER],)
+        self._handlers: Final[Mapping[tuple[str, str], Handler]] = {
+            (PEER_STANDARD, "Ping"): lambda call: (),
+            (PEER_STANDARD, "GetMachineId"): lambda call: (_machine_id(),),
+            (INTROSPECTABLE, "Introspect"): self._introspect,
+            (PROPERTIES, "Get"): self._get,
+            (PROPERTIES, "GetAll"): self._get_all,
+            (PROPERTIES, "Set"): self._set,
+            (OBJECT_MANAGER, "GetManagedObjects"): lambda call: self._tree.managed_body(),
+            (MANAGER, "GetPeerByNodeId"): self._peer_by_node_id,
+            (MANAGER, "GetPeerByPublicKey"): self._peer_by_public_key,
+            (MANAGER, "Describe"): lambda call: (self._describe_all(),),
+            (PEER, "Describe"): lambda call: (_json(_described(self._object(call.header.path))),),
+        }
+
+    def __call__(self, connection: Connection, call: Incoming) -> None:
+        """Answer *call*, at once or when what it asks for is up to date."""
+        header = call.header
+        try:
+            interface, method = self._find(header)
+            handler = self._handlers.get((interface.name, method.name))
+            if handler is None:
+                text = f"{method.name} is not supported by this version."
+                raise CallError(errors.NOT_SUPPORTED, text)
+            if header.flags & Flag.NO_REPLY_EXPECTED:
+                return  # none of these does more than answer
+            answer = partial(_answer, connection, call, method, handler)
+            if self._reads_counters(call, interface.name, method.name):
+                self._fresh(header, answer)
+            else:
+                answer()
+        except CallError as error:
+            connection.answer_error(header, error.name, error.text)
+
+    # -- finding
+
+    def _interfaces(self, path: str) -> tuple[Interface, ...]:
+        item = self._tree.objects.get(path)
+        if item is not None:
+            return (
+                item.interface,
+                *(self._on_root if path == ROOT else ()),
+                *self._on_objects,
+            )
+        if self._tree.children(path) is not None:
+            return (self._introspectable, self._peer_standard)
+        return ()
+
+    def _find(self, header: Header) -> tuple[Interface, Method]:
+        interfaces = self._interfaces(header.path)
+        if not interfaces:
+            if header.interface != PEER_STANDARD:  # which the specification puts on any path
+                raise CallError(errors.UNKNOWN_OBJECT, f"There is no object {header.path}.")
+            interfaces = (self._peer_standard,)
+        for interface in interfaces:
+            if header.interface in (interface.name, ""):
+                method = interface.methods.get(header.member)
+                if method is not None:
+                    break
+                if header.interface:
+                    text = f"{interface.name} has no method {header.member}."
+                    raise CallError(errors.UNKNOWN_METHOD, text)
+        else:
+            if not header.interface:
+                text = f"{header.path} has no method {header.member}."
+                raise CallError(errors.UNKNOWN_METHOD, text)
+            text = f"{header.path} has no interface {header.interface}."
+            raise CallError(errors.UNKNOWN_INTERFACE, text)
+        if header.signature != method.arguments:
+            text = (
+                f"{method.name} takes arguments of the signature '{method.arguments}', "
+                f"not '{header.signature}'."
+            )
+            raise CallError(errors.INVALID_ARGS, text)
+        return interface, method
+
+    # -- reading
+
+    def _reads_counters(self, call: Incoming, interface: str, method: str) -> bool:
+        """Whether the answer has properties in it that no signal keeps up to date."""
+        if interface == PROPERTIES and method != "Set":
+            item, names = self._asked(call)
+            return any(item.interface.properties[name].emits == "false" for name in names)
+        return method in ("GetManagedObjects", "Describe")
+
+    def _asked(self, call: Incoming) -> tuple[Object, tuple[str, ...]]:
+        """The object and the properties that a call of Properties is about."""
+        interface, *rest = _arguments(call)
+        item = self._object(call.header.path)
+        own = interface in (item.interface.name, "")
+        if not own and interface not in {
+            known.name for known in self._interfaces(call.header.path)
+        }:
+            text = f"{call.header.path} has no interface {interface}."
+            raise CallError(errors.UNKNOWN_INTERFACE, text)
+        properties = item.interface.properties if own else {}
+        if not rest:
+            return item, tuple(properties)
+        if rest[0] not in properties:
+            text = f"{call.header.path} has no property {rest[0]} of this interface."
+            raise CallError(errors.UNKNOWN_PROPERTY, text)
+        return item, (rest[0],)
+
+    def _get(self, call: Incoming) -> tuple[Any, ...]:
+        item, names = self._asked(call)
+        return tuple(item.variants(names).values())
+
+    def _get_all(self, call: Incoming) -> tuple[Any, ...]:
+        item, names = self._asked(call)
+        return (item.variants(names),)
+
+    def _set(self, call: Incoming) -> tuple[Any, ...]:
+        _, (name,) = self._asked(call)
+        raise CallError(errors.PROPERTY_READ_ONLY, f"{name} can't be set.")
+
+    def _introspect(self, call: Incoming) -> tuple[Any, ...]:
+        path = call.header.path
+        return (node(self._interfaces(path), self._tree.children(path) or ()),)
+
+    # -- the Manager
+
+    def _peer_by_node_id(self, call: Incoming) -> tuple[Any, ...]:
+        (text,) = _arguments(call)
+        try:
+            path = peer_path(NodeId.parse(text))
+        except ValueError as error:
+            raise CallError(errors.INVALID_ARGUMENT, f"{error}.") from None
+        if path not in self._tree.objects:
+            raise CallError(errors.NO_SUCH_PEER, "There is no peer with this node id.")
+        return (path,)
+
+    def _peer_by_public_key(self, call: Incoming) -> tuple[Any, ...]:
+        (text,) = _arguments(call)
+        try:
+            parse_key(text)
+        except ValueError as error:
+            raise CallError(errors.INVALID_ARGUMENT, f"{error}.") from None
+        # Two nodes may announce one key; the one in conflict is not it.
+        found = [
+            path for path, item in self._peers() if getattr(item.view, "public_key", "") == text
+        ]
+        if not found:
+            raise CallError(errors.NO_SUCH_PEER, "There is no peer with this public key.")
+        return (min(found, key=self._in_conflict),)
+
+    def _in_conflict(self, path: str) -> bool:
+        return bool(self._tree.objects[path].values(["State"])["State"] == "conflict")
+
+    def _peers(self) -> list[tuple[str, Object]]:
+        return [
+            (path, item)
+            for path, item in self._tree.objects.items()
+            if path.startswith(PEER_PREFIX)
+        ]
+
+    def _describe_all(self) -> str:
+        objects = self._tree.objects
+        device = objects.get(DEVICE_PATH)
+        return _json(
+            {
+                "manager": _described(objects[ROOT]),
+                "device": device and _described(device),
+                "peers": [_described(item) for _, item in self._peers()],
+            }
+        )
+
+    def _object(self, path: str) -> Object:
+        item = self._tree.objects.get(path)
+        if item is None:  # it went while its counters were read
+            raise CallError(errors.UNKNOWN_OBJECT, f"There is no object {path}.")
+        return item
+
+
+def _answer(connection: Connection, call: Incoming, method: Method, handler: Handler) -> None:
+    try:
+        result = handler(call)
+        body = result if isinstance(result, bytes) else marshal(method.result, result)
+    except CallError as error:
+        connection.answer_error(call.header, error.name, error.text)
+    except Exception:
+        _log.exception("%s failed", method.name)
+        text = "This is a defect of the service; its journal has the details."
+        connection.answer_error(call.header, errors.FAILED, text)
+    else:
+        connection.answer(call.header, method.result, body)
+
+
+def _arguments(call: Incoming) -> list[Any]:
+    try:
+        return call.body
+    except ValueError as error:
+        raise CallError(errors.INVALID_ARGS, f"{error}.") from None
+
+
+def _described(item: Object) -> dict[str, Any]:
+    return item.values(item.interface.properties)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _machine_id() -> str:
+    for file in _MACHINE_ID:
+        try:
+            with open(file, encoding="ascii") as text:
+                return text.read(64).strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+    raise CallError(errors.FILE_NOT_FOUND, "This machine has no id.")

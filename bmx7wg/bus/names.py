@@ -1,0 +1,27 @@
+"""The names of the contract: the bus name, object paths and interfaces (design.md 7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAME: Final = "org.bmx7.WireGuard1"
+
+ROOT: Final = "/org/bmx7/WireGuard1"
+DEVICE_PATH: Final = ROOT + "/device"
+PEER_PREFIX: Final = ROOT + "/peer/"
+
+MANAGER: Final = NAME + ".Manager"
+DEVICE: Final = NAME + ".Device"
+PEER: Final = NAME + ".Peer"
+
+BUS: Final = "org.freedesktop.DBus"  # the bus itself: its name and its interface
+BUS_PATH: Final = "/org/freedesktop/DBus"
+PROPERTIES: Final = BUS + ".Properties"
+OBJECT_MANAGER: Final = BUS + ".ObjectManager"
+INTROSPECTABLE: Final = BUS + ".Introspectable"
+PEER_STANDARD: Final = BUS + ".Peer"
+
+
+def peer_path(node_id: bytes) -> str:
+    """The object path of the peer with this node id (28 bytes)."""
+    return PEER_PREFIX + node_id.hex()
