@@ -160,7 +160,7 @@ def _prefix(text: str) -> Network:
         prefix = ip_network(text)
     except ValueError:
         raise AnnouncementError("networks") from None
-    if str(prefix) != text:  # one spelling for one prefix; also keeps scope ids and masks out
+    if str(prefix) != text or "%" in text:  # one spelling for one prefix, and no scope
         raise AnnouncementError("networks")
     return prefix
 

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from typing import Any, Final
+from typing import Final
 
 IDENTIFIER: Final = "bmx7-wgd"
 

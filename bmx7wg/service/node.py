@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .. import __version__
-from ..bus.service import BusError
+from ..bus.errors import BusError
 from ..core.config import ConfigError
 from ..core.identity import NodeId, key_text, public_key
 from ..core.mesh import Mesh, Settings
@@ -322,9 +322,9 @@ class Node:
         self._report.settle(ready=self._ready)
         changes = self._mesh.changes() if self._mesh else Changes()
         self._report.peers_changed(changes)
-        changes = self._report.complete(changes, self._manager_view(), self._device_view())
-        if changes is not None:
-            self._parts.bus.publish(changes)
+        news = self._report.complete(changes, self._manager_view(), self._device_view())
+        if news is not None:
+            self._parts.bus.publish(news)
         counts = self._mesh.counts() if self._mesh else {}
         self._parts.notifier.status(self._report.status_line(counts))
 

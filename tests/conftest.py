@@ -1,0 +1,54 @@
+"""What all tests share: nothing may leak, and skips say why."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+VECTORS = Path(__file__).resolve().parent / "vectors"
+
+
+@pytest.fixture
+def run_async() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Run a coroutine to its end; a task that it leaves behind is a failure."""
+
+    def run(coroutine: Coroutine[Any, Any, T]) -> T:
+        async def watched() -> T:
+            result = await asyncio.wait_for(coroutine, 60)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not others, f"tasks left behind: {others}"
+            return result
+
+        return asyncio.run(watched())
+
+    return run
+
+
+def _children() -> set[int]:
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return {int(pid) for pid in path.read_text().split()}
+
+
+def _namespaces() -> set[str]:
+    try:
+        return set(os.listdir("/run/netns"))
+    except FileNotFoundError:
+        return set()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """A child process, or a network namespace named after this process, fails its test."""
+    children = _children()
+    yield
+    left = _children() - children
+    assert not left, f"processes left behind: {left}"
+    mine = {name for name in _namespaces() if str(os.getpid()) in name}
+    assert not mine, f"network namespaces left behind: {mine}"
