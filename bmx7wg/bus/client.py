@@ -99,18 +99,20 @@ class Client:
             await client._connection.open(address)
             client._owner = await client._find_owner()
         except BaseException:
-            client.close()
+            await client.close()
             raise
         return client
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Send what is queued and disconnect."""
+        await self._connection.flush()
         self._connection.close()
 
     async def __aenter__(self) -> Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.close()
+        await self.close()
 
     async def managed_objects(self) -> Objects:
         """All objects with all their properties, the Manager among them.

@@ -1,32 +1,31 @@
 """One connection to a message bus; the only file that touches the inside of dbus-next.
 
-The library connects, authenticates, says Hello, keeps the table of calls and decodes bodies. Its
-reader and writer are replaced (dbus-next 0.2.3), because as they come
-- a full socket, an unknown header field or a body that can't be decoded ends the connection,
-- one flooding client holds the event loop for as long as it likes,
-- a body is decoded before anybody asked whether the message is wanted,
-- a socket that the bus closes during authentication spins for ever, and is never closed.
+The library finds the address, authenticates, says Hello and keeps the table of calls. What reads
+and writes is ours, because dbus-next 0.2.3 as it comes
+- ends the connection at a full socket, an unknown header field, a body that can't be decoded,
+- holds the event loop for as long as one client floods it,
+- decodes a body before anybody asked whether the message is wanted, and keeps every signature
+  that it ever saw,
+- spins for ever when the bus hangs up during authentication, and never closes its socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from dbus_next import BusType, Variant
-from dbus_next._private.unmarshaller import Unmarshaller
+from dbus_next import BusType
 from dbus_next.aio import MessageBus
 from dbus_next.errors import InvalidAddressError
-from dbus_next.signature import SignatureTree
 
 from .errors import FAILED, LIMITS_EXCEEDED, NO_REPLY, UNKNOWN_OBJECT, BusUnavailable, CallError
 from .names import BUS, BUS_PATH
-from .wire import FIXED_HEADER, Flag, Framing, Header, Kind, marshal, message, parse_header, sizes
+from .values import marshal, unmarshal
+from .wire import FIXED_HEADER, Flag, Framing, Header, Kind, message, parse_header, sizes
 from .writer import Writer
 
 CONNECT_TIMEOUT: Final = 5.0  # s; a bus that is there answers in milliseconds
@@ -39,7 +38,6 @@ MAX_SIGNAL_BODY: Final = 1024 * 1024  # bytes; InterfacesAdded of one object is 
 MAX_REPLY_BACKLOG: Final = 16 * 1024 * 1024  # bytes queued to one caller that doesn't read
 RECEIVE: Final = 64 * 1024  # bytes a turn
 TURN: Final = 0.004  # s of dispatching before the loop serves others
-MAX_SIGNATURES: Final = 1000  # parsed ones the library may keep
 
 
 class Incoming:
@@ -53,26 +51,8 @@ class Incoming:
 
     @property
     def body(self) -> list[Any]:
-        """The arguments as plain Python values, variants unwrapped. Raises ValueError."""
-        if len(SignatureTree._cache) > MAX_SIGNATURES:
-            SignatureTree._cache.clear()
-        try:
-            types = SignatureTree._get(self.header.signature).types
-            reader = Unmarshaller(io.BytesIO(self._body))
-            reader.endian = ord("l" if self.header.order == "<" else "B")
-            return [_plain(reader.read_argument(type_)) for type_ in types]
-        except Exception as error:  # the library raises whatever comes to hand
-            raise ValueError("the message can't be decoded") from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Variant):
-        return _plain(value.value)
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+        """The arguments as plain Python values (see `values`). Raises ValueError."""
+        return unmarshal(self.header.signature, self._body, order=self.header.order)
 
 
 class _Library(MessageBus):  # type: ignore[misc]
@@ -297,7 +277,7 @@ class Connection:
         flags: Flag = Flag(0),
         timeout: float = CALL_TIMEOUT,
     ) -> list[Any]:
-        """Call and wait; arguments as for `wire.marshal`, the answer as plain values.
+        """Call and wait; arguments as for `values.marshal`, the answer as plain values.
 
         Raises CallError (an error was answered, or nothing in time) or BusUnavailable.
         """

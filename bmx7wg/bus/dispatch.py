@@ -30,7 +30,8 @@ from .names import (
     peer_path,
 )
 from .tree import Object, Tree
-from .wire import Flag, Header, marshal
+from .values import marshal
+from .wire import Flag, Header
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Final
 from .connection import TURN, Connection
 from .names import OBJECT_MANAGER, PROPERTIES, ROOT
 from .tree import Object, Tree
-from .wire import marshal
+from .values import marshal
 
 MAX_BACKLOG: Final = 1024 * 1024  # bytes queued beyond which signals wait
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from .contract import Interface
 from .names import ROOT
+from .values import marshal
 from .views import PROPERTIES_OF
-from .wire import marshal
 
 _ENTRY: Final = "a{oa{sa{sv}}}"
 _ENTRY_START: Final = 8  # bytes: the array's size, and padding up to its first entry
@@ -35,7 +35,7 @@ class Object:
         return {name: readers[name](self.view) for name in names}
 
     def variants(self, names: Iterable[str] | None = None) -> dict[str, tuple[str, Any]]:
-        """These properties, by default all, as `wire.marshal` takes an a{sv}."""
+        """These properties, by default all, as `values.marshal` takes an a{sv}."""
         properties = self.interface.properties
         return {
             name: (properties[name].signature, value)
