@@ -1,0 +1,77 @@
+"""Whether a bmx7 is alive, and the moment in which it dies.
+
+Neither ``sock`` nor ``pid`` goes away with the daemon, however it ends. So: somebody answers at
+the socket, and the process of the pid file is watched (pidfd_open(2)), which needs no polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+from .bmx7_files import Paths
+
+
+class DaemonWatch:
+    """Follows one bmx7; *died* is called on the loop, once for each daemon that was seen alive."""
+
+    def __init__(self, paths: Paths, died: Callable[[], None]) -> None:
+        self._paths = paths
+        self._died = died
+        self._pid = 0
+        self._pidfd = -1
+
+    def probe(self) -> int:
+        """The pid of the running daemon; 0 if there is none, -1 if it can't be told.
+
+        Another number than before is another daemon.
+        """
+        if not is_listening(self._paths.socket):
+            self.forget()
+            return 0
+        pid = self._read_pid()
+        if pid != self._pid or self._pidfd < 0:
+            self.forget()
+            self._follow(pid)
+        return self._pid or -1
+
+    def forget(self) -> None:
+        """Follow nobody any more."""
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self._pid, self._pidfd = 0, -1
+
+    def _read_pid(self) -> int:
+        try:
+            with open(self._paths.pid, "rb") as file:
+                return max(0, int(file.read(16)))
+        except (OSError, ValueError):
+            return 0
+
+    def _follow(self, pid: int) -> None:
+        if not pid:
+            return
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except OSError:
+            return  # not of our pid namespace, or just gone: the socket tells
+        self._pid = pid
+        asyncio.get_running_loop().add_reader(self._pidfd, self._ended)
+
+    def _ended(self) -> None:
+        self.forget()
+        self._died()
+
+
+def is_listening(path: str) -> bool:
+    """Whether somebody answers at a UNIX stream socket; never waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        try:
+            sock.connect(path)
+        except OSError as error:
+            return error.errno == errno.EAGAIN  # its queue is full: alive, and busy
+    return True
