@@ -13,11 +13,13 @@ from .checks import Check, Result, fail, ok, warn
 from .configcmd import load
 from .firewall import firewall
 from .output import CommandError, Output, Status
-from .terminal import Terminal, printable, width
+from .table import wrapped
+from .terminal import Terminal, width
 from .units import counted
 from .view import Peer, Snapshot, in_order
 
 _STYLES = {Result.OK: "good", Result.WARN: "warn", Result.FAIL: "bad", Result.SKIP: "dim"}
+_INDENT = 21  # columns before the text
 _NAMED = 5  # peers in one line
 _JOURNAL = "see the journal: journalctl -u bmx7-wg"
 
@@ -46,24 +48,13 @@ def examine(
 
 def _lines(check: Check, terminal: Terminal) -> Iterator[str]:
     word = terminal.paint(f"{check.result.upper():4}", _STYLES[check.result])
-    indent = 18
-    yield from _wrapped(f"{word}  {check.topic:<{indent - 6}}", check.text, indent, terminal)
+    head = f"{word}  {check.topic:{_INDENT - 6}}"
+    yield from wrapped(check.text, terminal, head=head, indent=_INDENT)
     if check.remedy:
-        yield from _wrapped(" " * indent, f"{terminal.arrow} {check.remedy}", indent + 2, terminal)
-
-
-def _wrapped(head: str, text: str, indent: int, terminal: Terminal) -> Iterator[str]:
-    """*text* after *head*, broken between words to the terminal's width, the rest indented."""
-    line, used = head, indent
-    for number, word in enumerate(printable(text).split(" ")):
-        size = width(word)
-        if number and terminal.width and used + 1 + size > terminal.width:
-            yield line
-            line, used = " " * indent + word, indent + size
-        else:
-            line += " " * bool(number) + word
-            used += bool(number) + size
-    yield line
+        head = f"{'':{_INDENT}}{terminal.arrow} "
+        yield from wrapped(
+            check.remedy, terminal, head=head, indent=_INDENT + width(head.strip()) + 1
+        )
 
 
 def _all(directory: Path, service: Snapshot | CommandError, root: Path) -> Iterator[Check]:

@@ -18,15 +18,9 @@ from .terminal import Terminal
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in *argv* (by default the process's); returns its exit status."""
-    args = parser().parse_args(argv)
-    output = Output(Terminal.of(sys.stdout), args.json)
     try:
-        try:
-            status: int = args.run(args, output)
-        except CommandError as error:
-            output.error(error)
-            status = error.status
-        output.flush()
+        status = _run(argv)
+        sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         return Status.INTERRUPTED
@@ -36,8 +30,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Status.PIPE_CLOSED
 
 
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = parser().parse_args(argv)
+    except SystemExit as end:  # argparse has said why
+        return int(end.code or 0)
+    output = Output(Terminal.of(sys.stdout), "json" in args)
+    try:
+        return int(args.run(args, output))
+    except CommandError as error:
+        output.error(error)
+        return error.status
+
+
 def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
+    # Suppressed: a verb's own default must not undo a --json before the verb.
     common.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="answer in JSON"
     )
@@ -56,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"bmx7-wg {__version__}")
-    top.set_defaults(run=_status, json=False)
+    top.set_defaults(run=_status)
     verbs = top.add_subparsers(metavar="COMMAND", title="commands")
 
     status = verbs.add_parser("status", parents=[common], help="this node, its device, its peers")

@@ -37,6 +37,10 @@ class CommandError(Exception):
         self.hints = hints
 
 
+class UsageError(CommandError):
+    status = Status.USAGE
+
+
 class NoSuchPeer(CommandError):
     status = Status.NO_SUCH_PEER
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from .output import Output, Status
+from .output import Output, Status, UsageError
 from .resolve import resolve
 from .table import Cell, Column, fields, table
 from .terminal import Terminal, printable
@@ -27,6 +27,9 @@ _COLUMNS = (
 
 def show_peers(snapshot: Snapshot, output: Output, *, states: Sequence[str] = ()) -> Status:
     """The table of the peers, or of those in one of *states*."""
+    for state in states:
+        if state not in STATES and state not in by_state(snapshot.peers.values()):
+            raise UsageError(f'there is no state "{state}"', (f"states: {', '.join(STATES)}",))
     chosen = [
         peer for peer in in_order(snapshot.peers.values()) if not states or peer.state in states
     ]
@@ -35,10 +38,8 @@ def show_peers(snapshot: Snapshot, output: Output, *, states: Sequence[str] = ()
         return Status.OK
     for line in peer_table(chosen, output.terminal):
         output.line(line)
-    if states and len(chosen) < len(snapshot.peers):
-        output.line(
-            output.terminal.paint(f"{len(chosen)} of {counts(snapshot, Terminal())}", "dim")
-        )
+    if states:
+        output.line(f"{len(chosen)} of {counted(len(snapshot.peers), 'peer')}")
     else:
         output.line(counts(snapshot, output.terminal))
     return Status.OK

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .output import Output, Status
 from .peers import counts, peer_table
-from .table import fields
+from .table import fields, wrapped
 from .terminal import Terminal, printable
 from .units import counted
 from .view import Device, Snapshot, in_order
@@ -42,9 +42,9 @@ def _lines(snapshot: Snapshot, terminal: Terminal) -> Iterator[str]:
     yield from _device(device, terminal)
     if manager.problems:
         yield ""
-        yield terminal.paint(counted(len(manager.problems), "problem"), "bold")
+        yield terminal.paint(counted(len(manager.problems), "problem"), "bad")
         for problem in manager.problems:
-            yield "  " + terminal.paint(printable(problem), "bad")
+            yield from wrapped(problem, terminal)
     yield ""
     yield from _peers(snapshot, terminal)
 
@@ -53,7 +53,8 @@ def _device(device: Device | None, terminal: Terminal) -> Iterator[str]:
     if device is None or not device.name:
         yield f"{terminal.paint('device', 'bold')}: {terminal.paint('none', 'bad')}"
         return
-    yield f"{terminal.paint('device', 'bold')} {printable(device.name)}: {printable(device.backend)}"
+    title = terminal.paint("device", "bold")
+    yield f"{title} {printable(device.name)}: {printable(device.backend)}"
     mark = f", firewall mark {device.firewall_mark:#x}" if device.firewall_mark else ""
     yield from fields(
         (
@@ -73,7 +74,7 @@ def _peers(snapshot: Snapshot, terminal: Terminal) -> Iterator[str]:
     yield counts(snapshot, terminal)
     listed = peers
     if len(peers) > _ALL_LISTED:
-        listed = [peer for peer in peers if peer.state not in ("connected", "idle")][:_MAX_LISTED]
+        listed = [peer for peer in peers if peer.state not in ("connected", "idle")][-_MAX_LISTED:]
     yield from peer_table(listed, terminal, indent=2)
     if len(listed) < len(peers):
         yield "  " + terminal.paint(f"{len(peers) - len(listed)} more: bmx7-wg peers", "dim")

@@ -1,4 +1,7 @@
-"""Tables that fit their terminal: columns shrink first, then the least important go."""
+"""Tables and paragraphs that fit their terminal.
+
+Columns of a table shrink first; when that is not enough, the least important ones go.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Final
 from .terminal import Terminal, printable, width
 
 _GAP: Final = 2
-_LABEL: Final = 12
+_LABEL: Final = 13
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,20 @@ def fields(pairs: Iterable[tuple[str, str | Sequence[str]]], terminal: Terminal)
         for number, text in enumerate(filter(None, values)):
             head = "" if number else label
             yield f"  {terminal.paint(head, 'dim')}{' ' * (_LABEL - len(head))}{printable(text)}"
+
+
+def wrapped(text: str, terminal: Terminal, *, head: str = "", indent: int = 2) -> Iterator[str]:
+    """The lines of *text*, broken between words, indented, the first one after *head*."""
+    line, used = head or " " * indent, indent
+    for number, word in enumerate(printable(text).split(" ")):
+        needed = bool(number) + width(word)
+        if number and terminal.width and used + needed > terminal.width:
+            yield line
+            line, used = " " * indent + word, indent + width(word)
+        else:
+            line += " " * bool(number) + word
+            used += needed
+    yield line
 
 
 def _least(column: Column, size: int) -> int:
