@@ -192,11 +192,10 @@ def _document(source: ConfigSource, problems: Problems) -> Mapping[str, Any]:
         line = source.content.count(b"\n", 0, error.start) + 1
         problems.found.append(f"{source.path}:{line}: not UTF-8; save the file as UTF-8 text")
     except tomllib.TOMLDecodeError as error:
-        text = str(error)
-        what, _, place = text.rpartition(" (at ")
-        line_word = place.removeprefix("line ").split(",")[0]
-        where = source.path + (f":{line_word}" if line_word.isdigit() else "")
-        problems.found.append(f"{where}: not valid TOML: {what or text}")
+        what, _, place = str(error).rpartition(" (at ")
+        word = place.removeprefix("line ").partition(",")[0]
+        line = int(word) if word.isdigit() else len(source.content.splitlines())
+        problems.found.append(f"{source.path}:{line}: not valid TOML: {what}")
     return {}
 
 
