@@ -35,7 +35,7 @@ FLUSH_TIMEOUT: Final = 1.0  # s
 MAX_HEADER: Final = 8 * 1024  # bytes; the names in it are at most 255, a path may be longer
 MAX_CALL_BODY: Final = 64 * 1024  # bytes; the largest honest one is AddPeer with its prefixes
 MAX_SIGNAL_BODY: Final = 1024 * 1024  # bytes; InterfacesAdded of one object is far smaller
-MAX_REPLY_BACKLOG: Final = 16 * 1024 * 1024  # bytes queued to one caller that doesn't read
+MAX_REPLY_BACKLOG: Final = 16 * 1024 * 1024  # bytes that wait for one caller
 RECEIVE: Final = 64 * 1024  # bytes a turn
 TURN: Final = 0.004  # s of dispatching before the loop serves others
 
@@ -64,7 +64,6 @@ class _Library(MessageBus):  # type: ignore[misc]
         self._writer = self
         self._inbox = bytearray()
         self._skip = 0  # bytes of a refused message still to come
-        self._paused = False
         self._queue = Writer(self._loop, self._sock, self._finalize, owner.drained)
 
     # -- connecting
@@ -169,6 +168,8 @@ class _Library(MessageBus):  # type: ignore[misc]
                 text = f"The arguments of a call may have {MAX_CALL_BODY} bytes."
                 self._owner.answer_error(header, LIMITS_EXCEEDED, text)
                 return False
+            if self._queue.backlog(header.sender) > MAX_REPLY_BACKLOG:
+                return False  # one more answer would only wait behind those
             return bool(header.path and header.member)
         if header.kind == Kind.SIGNAL:
             return header.body_size <= MAX_SIGNAL_BODY and self._owner.wants_signal(header)

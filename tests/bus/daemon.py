@@ -1,0 +1,75 @@
+"""A private bus: the real dbus-daemon with the shipped policy, on a socket of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+POLICY = ROOT / "dbus" / "org.bmx7.WireGuard1.conf"
+
+# What Debian's system.conf allows and denies, without what it starts.
+_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+  </policy>
+  {includes}
+</busconfig>
+"""
+
+
+class Daemon:
+    """One bus at one address; it can be ended and started there again."""
+
+    def __init__(self, directory: Path, *, policy: Path | None = POLICY) -> None:
+        self._socket = directory / "bus"
+        self._config = directory / "bus.conf"
+        self.address = f"unix:path={self._socket}"
+        self.said = ""  # on its standard error, once it ended
+        includes = f"<include>{policy}</include>" if policy else ""
+        self._config.write_text(_CONFIG.format(socket=self._socket, includes=includes))
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Returns once it listens."""
+        self._socket.unlink(missing_ok=True)
+        reading, writing = os.pipe()
+        with os.fdopen(reading) as ready:
+            self._process = subprocess.Popen(
+                [
+                    "/usr/bin/dbus-daemon",
+                    f"--config-file={self._config}",
+                    "--nofork",
+                    "--nopidfile",
+                    f"--print-address={writing}",
+                ],
+                pass_fds=[writing],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            os.close(writing)
+            assert ready.readline().startswith(self.address), "dbus-daemon did not start"
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            _, said = self._process.communicate(timeout=10)
+            self.said += said
+            self._process = None

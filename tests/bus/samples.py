@@ -1,0 +1,128 @@
+"""A service to look at, and the ways to look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bmx7wg.bus.names import NAME
+from bmx7wg.bus.service import Bus
+from bmx7wg.core.identity import NodeId, key_text, mesh_address
+from bmx7wg.core.model import (
+    Changes,
+    DeviceView,
+    ManagerView,
+    Origin,
+    PeerState,
+    PeerView,
+    ServiceState,
+)
+
+
+def node_id(number: int) -> NodeId:
+    return NodeId(number.to_bytes(2, "big") * 14)
+
+
+def peer(number: int, **changes: Any) -> PeerView:
+    address = str(mesh_address(node_id(number)))
+    values: dict[str, Any] = {
+        "node_id": node_id(number),
+        "name": f"n{number}",
+        "origin": Origin.LINK,
+        "state": PeerState.CONNECTED,
+        "reason": "",
+        "public_key": key_text(number.to_bytes(32, "big")),
+        "endpoint": f"[fe80::{number:x}%eth0]:6277",
+        "address": address,
+        "allowed_ips": (f"{address}/128", "10.3.0.0/24"),
+        "offers": (("10.3.0.0/24", 32_000_000),),
+        "metric": 128_849_018_880,
+        "hops": 2,
+        "last_handshake": 1_700_000_000_000_000,
+        "rx_bytes": 5_000_000_000 + number,
+        "tx_bytes": 7,
+    }
+    return PeerView(**(values | changes))
+
+
+def device(**changes: Any) -> DeviceView:
+    values: dict[str, Any] = {
+        "name": "wgBmx7",
+        "index": 7,
+        "backend": "userspace",
+        "public_key": key_text(bytes(32)),
+        "listen_port": 6277,
+        "firewall_mark": 0x6277,
+        "mtu": 1420,
+        "addresses": ("fd77::1/16",),
+    }
+    return DeviceView(**(values | changes))
+
+
+def manager(**changes: Any) -> ManagerView:
+    values: dict[str, Any] = {
+        "version": "1.2",
+        "node_id": str(node_id(0)),
+        "node_name": "n0",
+        "state": ServiceState.DEGRADED,
+        "problems": ("bmx7 is not running.",),
+        "source": "bmx7",
+        "source_state": "waiting",
+    }
+    return ManagerView(**(values | changes))
+
+
+class Counting:
+    """A controller that counts how often it was asked, and may do something then."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.then: Callable[[], None] = lambda: None
+
+    async def refresh(self) -> None:
+        self.asked += 1
+        await asyncio.sleep(0)
+        self.then()
+
+
+@asynccontextmanager
+async def on_the_bus(*peers: PeerView, controller: Any = None) -> AsyncIterator[Bus]:
+    """A service with these peers on the bus of the test."""
+    bus = Bus(controller or Counting(), state=lambda connected, sentence: None)
+    bus.publish(Changes(manager=manager(), device=device(), peers=peers))
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def busctl(*arguments: str) -> str:
+    """What busctl prints; a failure raises AssertionError with what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *("/usr/bin/busctl", "--system", "--no-pager", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
+
+
+async def ask(verb: str, path: str, *arguments: str) -> Any:
+    """The answer to ``busctl call`` or ``get-property``, as its JSON tells."""
+    text = await busctl("--json=short", verb, NAME, path, *arguments)
+    return json.loads(text)["data"] if text else None
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until *condition* holds; AssertionError if it doesn't in time."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
+        await asyncio.sleep(0.002)
+
+
