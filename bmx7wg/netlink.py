@@ -14,6 +14,7 @@ from typing import Final, Self
 HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
 _ERRNO: Final = struct.Struct("=i")
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
+_TYPE_MASK: Final = 0x3FFF
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 _F_REQUEST: Final = 0x001
@@ -110,6 +111,16 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         position += length + 3 & ~3
 
 
+def attributes(data: bytes, position: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The attributes in a message's body from *position* on: type without flags, value."""
+    while position + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, position)
+        if not _ATTRIBUTE.size <= length <= len(data) - position:
+            raise NetlinkError(errno.EBADMSG, "a netlink attribute of impossible length")
+        yield kind & _TYPE_MASK, data[position + _ATTRIBUTE.size : position + length]
+        position += length + 3 & ~3
+
+
 def _explain(code: int, kind: int, flags: int, body: bytes) -> str:
     """The error's text, with the kernel's own message if there is one."""
     text = os.strerror(code)
@@ -119,10 +130,7 @@ def _explain(code: int, kind: int, flags: int, body: bytes) -> str:
     if kind == _NLMSG_ERROR:  # after it, the header of the request, or all of it
         (length,) = struct.unpack_from("=I", body, position)
         position += HEADER.size if flags & _F_CAPPED else length + 3 & ~3
-    while position + _ATTRIBUTE.size <= len(body):
-        length, attribute = _ATTRIBUTE.unpack_from(body, position)
+    for attribute, value in attributes(body, position):
         if attribute == _NLMSGERR_ATTR_MSG:
-            value = body[position + _ATTRIBUTE.size : position + length]
             return f"{text}: {value.rstrip(bytes(1)).decode('ascii', 'replace')}"
-        position += max(length, _ATTRIBUTE.size) + 3 & ~3
     return text

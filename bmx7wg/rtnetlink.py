@@ -122,6 +122,7 @@ class Rtnetlink(Netlink):
         up: bool | None = None,
         mtu: int = 0,
         name: str = "",
+        alias: str = "",
         no_link_local: bool = False,
     ) -> None:
         """Change what is given; *no_link_local*: it gets no fe80:: address when it goes up."""
@@ -130,6 +131,8 @@ class Rtnetlink(Netlink):
             attributes["IFLA_MTU"] = mtu
         if name:
             attributes["IFLA_IFNAME"] = name
+        if alias:
+            attributes["IFLA_IFALIAS"] = alias
         if no_link_local:
             mode = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]}
             attributes["IFLA_AF_SPEC"] = {"attrs": [("AF_INET6", mode)]}
@@ -228,6 +231,7 @@ class Link:
     kind: str = ""  # "veth", "bridge", "tun", "wireguard"; empty: hardware, loopback
     hardware_type: int = 0  # ARPHRD_*: 1 Ethernet, 65534 none
     master: int = 0  # index of the bridge or the like that it is part of
+    alias: str = ""  # a text for people
 
     @property
     def up(self) -> bool:
@@ -329,6 +333,7 @@ def _link(body: bytes) -> Link:
         kind=(info.get_attr("IFLA_INFO_KIND") if info else None) or "",
         hardware_type=message["ifi_type"],
         master=message.get_attr("IFLA_MASTER") or 0,
+        alias=message.get_attr("IFLA_IFALIAS") or "",
     )
 
 
@@ -365,7 +370,10 @@ def _event(kind: int, flags: int, sequence: int, body: bytes) -> Event | None:
     gone = kind in (_RTM_DELLINK, _RTM_DELADDR, _RTM_DELROUTE)
     what = kind - 1 if gone else kind
     if what == _RTM_NEWLINK:
-        return Event(_link(body), gone)
+        link = _link(body)
+        # A bridge tells of its ports in a family of its own, where "deleted" means "no port now";
+        # Wi-Fi tells of scans in messages that lack nearly all (net/wireless/wext-core.c).
+        return Event(link, gone) if body[0] == socket.AF_UNSPEC and link.mtu else None
     if what == _RTM_NEWADDR:
         return Event(_address(body), gone)
     if what == _RTM_NEWROUTE and (route := _route(body)) is not None:

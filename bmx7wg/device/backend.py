@@ -1,0 +1,54 @@
+"""What the two backends have to do, and what they share: the mark of a device that is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from ..core.model import ActualPeer, PeerStatistics
+from ..core.plan import PeerOperation, SetDevice
+
+#: The link's alias. A link that has another one, or none, belongs to somebody else.
+OURS: Final = "bmx7-wg"
+
+
+@dataclass
+class Settings:
+    """What WireGuard itself tells of a device, without its link."""
+
+    private_key: bytes = field(default=bytes(32), repr=False)
+    listen_port: int = 0
+    firewall_mark: int = 0
+    peers: dict[bytes, ActualPeer] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """One device of one kind. All calls block; OSError is what kernel or process answered."""
+
+    name: str  # "kernel" | "userspace"
+    link_kind: str  # as rtnetlink has it
+
+    def make(self) -> None:
+        """Make the link and what works on it, or revive what is left of it."""
+
+    def read(self, index: int) -> Settings | None:
+        """The settings, None if nobody works on the link."""
+
+    def statistics(self, index: int) -> Mapping[bytes, PeerStatistics]:
+        ...
+
+    def set_device(self, index: int, change: SetDevice) -> None:
+        ...
+
+    def set_peers(self, index: int, operations: Sequence[PeerOperation]) -> dict[bytes, str]:
+        """Carry out all that can be; the others by public key, with what was answered."""
+
+    def remove(self, index: int) -> None:
+        """Take away the link and what works on it."""
+
+    def close(self) -> None:
+        """Let go; the device works on."""
+
+    def pulse(self) -> int | None:
+        """A new descriptor that is readable once the process that does the work has ended."""

@@ -1,0 +1,119 @@
+"""The device's link, its addresses and routes, and the MTU that the underlay allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Interface, IPv6Network
+from typing import Final
+
+from ..core.limits import MIN_MTU, WIREGUARD_OVERHEAD
+from ..core.model import DesiredDevice
+from ..core.plan import AddAddress, AddRoute, LinkOperation, RemoveAddress, Rename, SetMtu, SetUp
+from ..rtnetlink import IFF_LOOPBACK, RTPROT_KERNEL, Link, Route, Rtnetlink
+
+_DEFAULT_MTU: Final = 1420  # without any underlay: of an Ethernet, as WireGuard's own
+_CONNECTED_METRIC: Final = 256  # of the route that the kernel adds with an IPv6 address
+
+# linux/if_arp.h: tunnels of all kinds, and devices without a link layer such as TUN
+_TUNNEL_TYPES: Final = frozenset({768, 769, 776, 778, 823, 65534})
+_TUNNEL_KINDS: Final = frozenset({"tun", "wireguard", "vxlan", "geneve", "ip6gretap", "gretap"})
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What was reached by the last apply, and is to stay."""
+
+    name: str
+    index: int
+    mtu: int
+    addresses: tuple[IPv6Interface, ...]
+    underlay: dict[str, tuple[int, int]]  # name: index, MTU
+
+
+class Links:
+    """Requests for one device. They block; rtnetlink's errors come through."""
+
+    def __init__(self, route: Rtnetlink) -> None:
+        self._route = route
+
+    def find(self, name: str, index: int) -> Link | None:
+        """The link by its last known index, as it may have been renamed; else by name."""
+        link = self._route.link(index) if index else None
+        return link or self._route.link(name)
+
+    def addresses(self, index: int) -> tuple[IPv6Interface, ...]:
+        found = (address.interface for address in self._route.addresses(index))
+        return tuple(interface for interface in found if isinstance(interface, IPv6Interface))
+
+    def routes(self, index: int) -> tuple[IPv6Network, ...]:
+        """Connected routes: straight to the link, without a gateway."""
+        return tuple(
+            route.destination
+            for route in self._route.routes(index)
+            if not route.gateway and isinstance(route.destination, IPv6Network)
+        )
+
+    def perform(self, index: int, operation: LinkOperation) -> None:
+        match operation:
+            case Rename():
+                self._route.change_link(index, up=False)
+                self._route.change_link(index, name=operation.new)
+            case SetMtu(mtu):
+                self._route.change_link(index, mtu=mtu)
+            case SetUp():
+                self._route.change_link(index, up=True)
+            case AddAddress(address):
+                self._route.add_address(index, address)
+            case RemoveAddress(address):
+                self._route.delete_address(index, address)
+            case AddRoute(prefix):
+                # As the kernel's own, so that it goes with the address.
+                self._route.add_route(Route(prefix, index, 254, RTPROT_KERNEL, _CONNECTED_METRIC))
+
+    def underlay(self, desired: DesiredDevice, index: int) -> dict[str, tuple[int, int]]:
+        """Index and MTU of the interfaces that carry WireGuard's packets, by name."""
+        return {
+            link.name: (link.index, link.mtu)
+            for link in self._route.links()
+            if link.index != index and _carries(link, desired.underlay)
+        }
+
+    def deviations(self, standing: Standing, desired: DesiredDevice) -> Iterator[str]:
+        """What others changed since, as sentences for people."""
+        link = self._route.link(standing.index)
+        if link is None:
+            yield f"{standing.name} was deleted"
+            return
+        if link.name != standing.name:
+            yield f"{standing.name} was renamed to {link.name}"
+        if not link.up:
+            yield f"{standing.name} was set down"
+            return
+        if link.mtu != standing.mtu:
+            yield f"the MTU of {standing.name} was changed to {link.mtu}"
+        present, routes = self.addresses(link.index), self.routes(link.index)
+        for address in standing.addresses:
+            if address not in present:
+                yield f"the address {address} was taken from {standing.name}"
+            elif address.network not in routes:
+                yield f"the route to {address.network} was taken from {standing.name}"
+        underlay = self.underlay(desired, standing.index)
+        if underlay_mtu(underlay) != underlay_mtu(standing.underlay) and not desired.mtu:
+            yield f"the underlay allows an MTU of {underlay_mtu(underlay)} now"
+        for name, (number, _) in underlay.items():
+            if name in standing.underlay and standing.underlay[name][0] != number:
+                yield f"the underlay interface {name} was made anew"
+
+
+def underlay_mtu(underlay: dict[str, tuple[int, int]]) -> int:
+    """The MTU for the device, given its underlay (design.md 5)."""
+    smallest = min((mtu for _, mtu in underlay.values()), default=0)
+    return max(smallest - WIREGUARD_OVERHEAD, MIN_MTU) if smallest else _DEFAULT_MTU
+
+
+def _carries(link: Link, names: tuple[str, ...]) -> bool:
+    if names:
+        return link.name in names
+    tunnel = link.kind in _TUNNEL_KINDS or link.hardware_type in _TUNNEL_TYPES
+    return link.up and not tunnel and not link.flags & IFF_LOOPBACK

@@ -1,0 +1,220 @@
+"""wireguard-go's configuration protocol: text over its UNIX socket (wireguard.com/xplatform).
+
+A transaction is not atomic: what comes before a refused line stays. Switching a keepalive on
+sends a handshake from within the transaction and may block for seconds; so keepalives come
+last, in transactions of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+from ..core.model import ActualPeer, Endpoint, PeerStatistics
+from ..core.plan import PeerOperation, RemovePeer, SetDevice, SetPeer
+from .backend import Settings
+
+DIRECTORY: Final = "/var/run/wireguard"  # built into wireguard-go and wg
+CHUNK: Final = 100  # peers in a transaction
+TIMEOUT: Final = 5.0  # s for an answer; 100 peers take 15 ms
+_RECEIVE: Final = 65536
+_MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes; 10,000 peers of 64 networks have 25 MB
+
+
+def socket_path(name: str) -> str:
+    return f"{DIRECTORY}/{name}.sock"
+
+
+class Connection:
+    """One connection to wireguard-go; transactions one after the other.
+
+    OSError if it isn't there or refuses something, TimeoutError if it does not answer.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(TIMEOUT)
+        try:
+            self._socket.connect(socket_path(name))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Return when wireguard-go has closed the connection, by ending, or time is over."""
+        self._socket.settimeout(seconds)
+        try:
+            self._socket.recv(1)
+        except OSError:
+            pass
+
+    def get(self) -> str:
+        return self._transact("get=1\n\n")
+
+    def set(self, lines: str) -> None:
+        self._transact(f"set=1\n{lines}\n")
+
+    def _transact(self, request: str) -> str:
+        self._socket.sendall(request.encode("ascii"))
+        answer = bytearray()
+        while not answer.endswith(b"\n\n"):
+            data = self._socket.recv(_RECEIVE)
+            if not data:
+                raise ConnectionResetError("wireguard-go hung up")
+            answer += data
+            if len(answer) > _MAX_ANSWER:
+                raise OSError("wireguard-go's answer has no end")
+        text, _, code = answer.decode("ascii").rstrip("\n").rpartition("errno=")
+        if code != "0":
+            raise RefusedError(-int(code), os.strerror(-int(code)))
+        return text
+
+
+class RefusedError(OSError):
+    """wireguard-go answered, and refused; the lines before the bad one are in force."""
+
+
+# -- to wireguard-go ---------------------------------------------------------------------------
+
+
+def encode_device(change: SetDevice) -> str:
+    lines = []
+    if change.private_key is not None:
+        lines.append(f"private_key={change.private_key.hex()}\n")
+    if change.listen_port is not None:
+        lines.append(f"listen_port={change.listen_port}\n")
+    if change.firewall_mark is not None:
+        lines.append(f"fwmark={change.firewall_mark}\n")
+    return "".join(lines)
+
+
+def encode_peers(
+    operations: Sequence[PeerOperation],
+) -> Iterator[tuple[str, Sequence[PeerOperation]]]:
+    """Transactions in order, each with the operations in it; keepalives last."""
+    for start in range(0, len(operations), CHUNK):
+        chunk = operations[start : start + CHUNK]
+        yield "".join(line for operation in chunk for line in _peer_lines(operation)), chunk
+    kept = [o for o in operations if isinstance(o, SetPeer) and o.keepalive is not None]
+    for start in range(0, len(kept), CHUNK):
+        last = kept[start : start + CHUNK]
+        yield "".join(map(_keepalive_lines, last)), last
+
+
+def _peer_lines(operation: PeerOperation) -> Iterator[str]:
+    yield f"public_key={operation.public_key.hex()}\n"
+    if isinstance(operation, RemovePeer):
+        yield "remove=true\n"
+        return
+    if not operation.new:
+        yield "update_only=true\n"
+    if operation.preshared_key is not None:
+        yield f"preshared_key={operation.preshared_key.hex()}\n"
+    if operation.endpoint is not None:
+        yield f"endpoint={_encode_endpoint(operation.endpoint)}\n"
+    if operation.only_these:
+        yield "replace_allowed_ips=true\n"
+    for network in operation.allowed_ips:
+        yield f"allowed_ip={network}\n"
+    if operation.replaces is not None:
+        yield f"public_key={operation.replaces.hex()}\nremove=true\n"
+
+
+def _keepalive_lines(operation: SetPeer) -> str:
+    return (
+        f"public_key={operation.public_key.hex()}\nupdate_only=true\n"
+        f"persistent_keepalive_interval={operation.keepalive}\n"
+    )
+
+
+def _encode_endpoint(endpoint: Endpoint) -> str:
+    if endpoint.address.version == 4:
+        return f"{endpoint.address}:{endpoint.port}"
+    # The index as zone, not the name: that may be another interface's by now.
+    zone = f"%{endpoint.scope_id}" if endpoint.scope_id else ""
+    return f"[{endpoint.address}{zone}]:{endpoint.port}"
+
+
+# -- from wireguard-go -------------------------------------------------------------------------
+
+
+def decode_device(text: str) -> Settings:
+    settings = Settings()
+    head, *peers = _sections(text)
+    fields = dict(head)
+    settings.private_key = bytes.fromhex(fields.get("private_key", "00" * 32))
+    settings.listen_port = int(fields.get("listen_port", "0"))
+    settings.firewall_mark = int(fields.get("fwmark", "0"))
+    for section in peers:
+        fields = dict(section)
+        counters = _decode_counters(fields)
+        key = bytes.fromhex(fields["public_key"])
+        settings.peers[key] = ActualPeer(
+            public_key=key,
+            preshared_key=bytes.fromhex(fields.get("preshared_key", "00" * 32)),
+            endpoint=counters.endpoint,
+            allowed_ips=tuple(ip_network(value) for name, value in section if name == "allowed_ip"),
+            keepalive=int(fields.get("persistent_keepalive_interval", "0")),
+            last_handshake=counters.last_handshake,
+            rx_bytes=counters.rx_bytes,
+            tx_bytes=counters.tx_bytes,
+        )
+    return settings
+
+
+def decode_statistics(text: str) -> dict[bytes, PeerStatistics]:
+    _, *peers = _sections(text)
+    fields = (dict(section) for section in peers)
+    return {bytes.fromhex(peer["public_key"]): _decode_counters(peer) for peer in fields}
+
+
+def _sections(text: str) -> list[list[tuple[str, str]]]:
+    """The lines as pairs: those of the device, then a list for each peer."""
+    sections: list[list[tuple[str, str]]] = [[]]
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        if name == "public_key":
+            sections.append([])
+        sections[-1].append((name, value))
+    return sections
+
+
+def _decode_counters(fields: dict[str, str]) -> PeerStatistics:
+    seconds = int(fields.get("last_handshake_time_sec", "0"))
+    nanoseconds = int(fields.get("last_handshake_time_nsec", "0"))
+    return PeerStatistics(
+        last_handshake=seconds * 1_000_000_000 + nanoseconds,
+        rx_bytes=int(fields.get("rx_bytes", "0")),
+        tx_bytes=int(fields.get("tx_bytes", "0")),
+        endpoint=_decode_endpoint(fields.get("endpoint", "")),
+    )
+
+
+def _decode_endpoint(text: str) -> Endpoint | None:
+    """Older versions leave the zone of a link-local address out; then its scope is 0."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    host, _, zone = host.strip("[]").partition("%")
+    address = ip_address(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return Endpoint(address, int(port), _scope_id(zone))
+
+
+def _scope_id(zone: str) -> int:
+    if not zone or zone.isdecimal():
+        return int(zone or "0")
+    try:
+        return socket.if_nametoindex(zone)
+    except OSError:
+        return 0

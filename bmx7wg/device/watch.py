@@ -1,0 +1,91 @@
+"""Notices what others do to the device: rtnetlink's events, and the end of wireguard-go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+
+from ..netlink import Overrun
+from ..rtnetlink import Address, Events, Group, Link, Route
+
+_GROUPS = (Group.LINK, Group.IPV6_ADDRESS, Group.IPV6_ROUTE)
+
+
+class Watch:
+    """Events say only *that* something changed; *compare* then looks at what it is like now.
+
+    So our own changes, which make events too, need no bookkeeping: there is no difference, and
+    nothing is said. The same difference is said once until `settled` is called.
+    """
+
+    def __init__(
+        self,
+        compare: Callable[[], Awaitable[list[str]]],
+        changed: Callable[[str], None],
+    ) -> None:
+        self._compare = compare
+        self._changed = changed
+        self._index = 0
+        self._said: set[str] = set()
+        self._pulse: int | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+        self._loop = asyncio.get_running_loop()
+        self._events = Events(*_GROUPS)
+        self._loop.add_reader(self._events.fileno(), self._on_event)
+
+    def settled(self, index: int, pulse: int | None) -> None:
+        """The device stands. *pulse*, ours from now on, is readable when its process has ended."""
+        self._index = index
+        self._said.clear()
+        self._forget_pulse()
+        self._pulse = pulse
+        if pulse is not None:
+            self._loop.add_reader(pulse, self._on_death)
+
+    async def close(self) -> None:
+        self._forget_pulse()
+        self._loop.remove_reader(self._events.fileno())
+        self._events.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _on_event(self) -> None:
+        try:
+            events = self._events.get()
+        except Overrun:
+            self._look()
+            return
+        if any(self._concerns(event.subject) for event in events):
+            self._look()
+
+    def _concerns(self, subject: Link | Address | Route) -> bool:
+        # Any link may be part of the underlay.
+        return isinstance(subject, Link) or subject.index == self._index
+
+    def _on_death(self) -> None:
+        self._forget_pulse()
+        self._changed("wireguard-go has ended")
+
+    def _forget_pulse(self) -> None:
+        if self._pulse is not None:
+            self._loop.remove_reader(self._pulse)
+            os.close(self._pulse)
+            self._pulse = None
+
+    def _look(self) -> None:
+        if self._task is not None and not self._task.done():
+            self._again = True
+        elif self._index:
+            self._task = self._loop.create_task(self._compare_and_say())
+
+    async def _compare_and_say(self) -> None:
+        self._again = True
+        while self._again:
+            self._again = False
+            for sentence in await self._compare():
+                if sentence not in self._said:
+                    self._said.add(sentence)
+                    self._changed(sentence)

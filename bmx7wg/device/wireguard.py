@@ -1,0 +1,278 @@
+"""A WireGuard device on either backend: read, plan, carry out, watch."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from ipaddress import IPv6Address
+from typing import TypeVar
+
+from ..core.identity import key_text
+from ..core.model import (
+    ActualDevice,
+    ActualPeer,
+    Applied,
+    DesiredDevice,
+    Endpoint,
+    Failure,
+    PeerStatistics,
+)
+from ..core.plan import MakeDevice, Operation, PeerOperation, RemovePeer, SetDevice, SetPeer, plan
+from ..rtnetlink import Link, Rtnetlink
+from .backend import OURS, Backend
+from .base import DeviceError
+from .links import Links, Standing, underlay_mtu
+from .probe import Prober
+from .watch import Watch
+
+_T = TypeVar("_T")
+
+
+class WireGuardDevice:
+    """The device of `base.Device`; see there for what each call promises.
+
+    Everything that blocks runs in one thread, one call after the other. The fields below are
+    of that thread, except where a comment says so.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        thread: Executor,
+        route: Rtnetlink,
+        backend: Backend,
+        lock: socket.socket,
+    ) -> None:
+        self.backend = backend.name
+        self._backend = backend
+        self._name = name
+        self._route = route
+        self._links = Links(route)
+        self._index = 0
+        self._sent: dict[bytes, Endpoint] = {}
+        self._wanted: DesiredDevice | None = None
+        self._standing: Standing | None = None
+        # of the loop
+        self._thread = thread
+        self._lock = lock
+        self._prober = Prober()
+        self._watch: Watch | None = None
+
+    async def apply(self, desired: DesiredDevice) -> Applied:
+        applied, pulse = await self._run(lambda: self._apply(desired))
+        if self._watch is not None:
+            self._watch.settled(applied.index, pulse)
+        elif pulse is not None:
+            os.close(pulse)
+        return applied
+
+    async def read(self) -> ActualDevice | None:
+        return await self._run(self._read)
+
+    async def statistics(self) -> Mapping[bytes, PeerStatistics]:
+        return await self._run(lambda: self._backend.statistics(self._index))
+
+    def probe(self, address: IPv6Address) -> None:
+        self._prober.send(address, self._index)
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        self._watch = Watch(lambda: self._run(self._deviations), changed)
+
+    async def remove(self) -> None:
+        await self._run(self._remove)
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            await self._watch.close()
+            self._watch = None
+        await self._run(self._close)
+        self._thread.shutdown()
+        self._prober.close()
+        self._lock.close()
+
+    async def _run(self, call: Callable[[], _T]) -> _T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except OSError as error:
+            raise DeviceError(f"{self._name}: {error.strerror or error}") from error
+
+    # -- in the thread -------------------------------------------------------------------------
+
+    def _find(self) -> Link | None:
+        """The device's link, if there is one; DeviceError if it is somebody else's."""
+        link = self._links.find(self._name, self._index)
+        if link is None:
+            return None
+        if not self._is_ours(link):
+            raise DeviceError(not_ours(link))
+        return link
+
+    def _is_ours(self, link: Link) -> bool:
+        return link.kind == self._backend.link_kind and link.alias == OURS
+
+    def _read(self) -> ActualDevice | None:
+        link = self._find()
+        settings = self._backend.read(link.index) if link else None
+        if link is None or settings is None:
+            return None
+        self._index = link.index
+        return ActualDevice(
+            name=link.name,
+            index=link.index,
+            up=link.up,
+            mtu=link.mtu,
+            private_key=settings.private_key,
+            listen_port=settings.listen_port,
+            firewall_mark=settings.firewall_mark,
+            addresses=self._links.addresses(link.index),
+            peers=settings.peers,
+            routes=self._links.routes(link.index),
+        )
+
+    def _apply(self, desired: DesiredDevice) -> tuple[Applied, int | None]:
+        actual = self._read()
+        underlay = self._links.underlay(desired, actual.index if actual else 0)
+        mtu = desired.mtu or underlay_mtu(underlay)
+        port = _free_port(desired.listen_port, actual.listen_port if actual else 0)
+        goal = replace(desired, mtu=mtu, listen_port=port)
+
+        operations = plan(goal, actual, self._sent if actual else {}, time.time_ns())
+        failures = self._carry_out(operations)
+        if port != desired.listen_port:
+            what = f"listen port {desired.listen_port}"
+            failures.append(Failure(what, f"in use by another program; {port} is used instead"))
+
+        refused = {failure.what for failure in failures}
+        done = [
+            operation
+            for operation in operations
+            if isinstance(operation, SetPeer) and _peer_name(operation.public_key) not in refused
+        ]
+        found = actual.peers if actual else {}
+        added = frozenset(operation.public_key for operation in done if operation.new)
+        told = {o.public_key: o.endpoint for o in done if o.endpoint is not None}
+        self._remember_endpoints(desired, found, told)
+        self._wanted = desired
+        self._standing = Standing(desired.name, self._index, mtu, desired.addresses, underlay)
+        applied = Applied(
+            index=self._index,
+            listen_port=port,
+            mtu=mtu,
+            peers=added.union(key for key in found if key in desired.peers),
+            added=added,
+            writes=len(operations),
+            failures=tuple(failures),
+        )
+        return applied, self._backend.pulse()
+
+    def _remember_endpoints(
+        self,
+        desired: DesiredDevice,
+        found: Mapping[bytes, ActualPeer],
+        told: dict[bytes, Endpoint],
+    ) -> None:
+        """What the device knows from us; not what it was left to know better when adopted."""
+        same = {
+            key: peer.endpoint
+            for key, peer in found.items()
+            if peer.endpoint is not None
+            and key in desired.peers
+            and desired.peers[key].endpoint == peer.endpoint
+        }
+        known = {key: endpoint for key, endpoint in self._sent.items() if key in found}
+        self._sent = known | same | told
+
+    def _carry_out(self, operations: Sequence[Operation]) -> list[Failure]:
+        """In order; peers all at once, so that the backend can batch them."""
+        failures: list[Failure] = []
+        peers: list[PeerOperation] = []
+        for operation in operations:
+            if isinstance(operation, SetPeer | RemovePeer):
+                peers.append(operation)
+                continue
+            failures += self._set_peers(peers)
+            peers.clear()
+            if isinstance(operation, MakeDevice):
+                self._make()
+            elif isinstance(operation, SetDevice):
+                self._backend.set_device(self._index, operation)
+            else:
+                try:
+                    self._links.perform(self._index, operation)
+                except OSError as error:
+                    if error.errno == errno.ENODEV:
+                        raise
+                    failures.append(Failure(str(operation), error.strerror or str(error)))
+        return failures + self._set_peers(peers)
+
+    def _set_peers(self, operations: Sequence[PeerOperation]) -> list[Failure]:
+        refused = self._backend.set_peers(self._index, operations) if operations else {}
+        return [Failure(_peer_name(key), why) for key, why in refused.items()]
+
+    def _make(self) -> None:
+        self._backend.make()
+        link = self._route.link(self._name)
+        if link is None:
+            raise DeviceError(f"{self._name} went away while it was made")
+        self._index = link.index
+
+    def _deviations(self) -> list[str]:
+        if self._standing is None or self._wanted is None:
+            return []
+        return list(self._links.deviations(self._standing, self._wanted))
+
+    def _remove(self) -> None:
+        link = self._links.find(self._name, self._index)
+        if link is not None and self._is_ours(link):
+            self._backend.remove(link.index)
+        self._standing = None
+        self._sent.clear()
+        self._index = 0
+
+    def _close(self) -> None:
+        self._backend.close()
+        self._route.close()
+
+
+def not_ours(link: Link) -> str:
+    what = f"a device of kind {link.kind}" if link.kind else "a device"
+    return (
+        f"{link.name} is {what} that somebody else made; it is left alone. "
+        f"Remove it (ip link delete {link.name}) or set another name in [device]"
+    )
+
+
+def _peer_name(key: bytes) -> str:
+    return f"peer {key_text(key)}"
+
+
+def _free_port(wanted: int, present: int) -> int:
+    """The wanted UDP port; if another program has it, the present one or one that is free.
+
+    Asked here because wireguard-go, told a busy port, is left without any.
+    """
+    if wanted == present or _bindable(wanted):
+        return wanted
+    return present or _bindable(0)
+
+
+def _bindable(port: int) -> int:
+    """The port, or for 0 a free one, if it can be bound on both families, else 0."""
+    with (
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four,
+    ):
+        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            six.bind(("::", port))
+            four.bind(("0.0.0.0", six.getsockname()[1]))
+        except OSError:
+            return 0
+        return int(six.getsockname()[1])
