@@ -15,6 +15,7 @@ from .waiting import LabError
 
 _SOCKET: Final = "/run/dbus/system_bus_socket"
 _CONFIG: Final = "/run/dbus/lab.conf"
+_LOG: Final = "/run/dbus/lab.log"
 
 # As Debian's system.conf, but nothing is activated: what runs in the lab was started by it.
 _TEMPLATE: Final = """<busconfig>
@@ -53,24 +54,22 @@ class SystemBus:
         self._daemon: Process | None = None
 
     def start(self) -> None:
-        """Start the daemon; it listens when this returns."""
-        if self._daemon and self._daemon.running:
-            return
+        """Start the daemon, which must not be running; it listens when this returns."""
         self._namespace.path(_SOCKET).unlink(missing_ok=True)
         config = _TEMPLATE.format(socket=_SOCKET, policy=escape(str(self._policy)))
         self._namespace.path(_CONFIG).write_text(config)
         reading, writing = os.pipe()
-        with os.fdopen(reading) as pipe:
+        with os.fdopen(reading) as pipe, self._namespace.path(_LOG).open("w+") as log:
             with os.fdopen(writing, "w") as output:
                 self._daemon = self._namespace.spawn(
                     ["dbus-daemon", f"--config-file={_CONFIG}", "--nofork", "--print-address=1"],
                     env=self._environment,
                     stdout=output,
-                    stderr=output,
+                    stderr=log,
                 )
-            answer = pipe.readline().strip()
-        if not answer.startswith("unix:"):
-            raise LabError(f"{self._namespace.name}: dbus-daemon: {answer or 'ended'}")
+            if not pipe.readline().startswith("unix:"):
+                log.seek(0)
+                raise LabError(f"{self._namespace.name}: dbus-daemon: {log.read().strip()}")
 
     def kill(self) -> None:
         """End the daemon without a word, as a crash does."""

@@ -37,7 +37,6 @@ def demo(count: int) -> int:
             mesh.wait_connected(timeout=CONNECT_TIMEOUT)
         first, last = mesh["n1"], mesh[f"n{count}"]
         show.output("n1$ bmx7-wg status", _run(first, "status"))
-        show.output("n1$ bmx7-wg peers", _run(first, "peers"))
         with show.step("pinging every mesh address from every node") as say:
             times = [rtt for node in mesh for rtt in _ping_all(node, mesh)]
             say(f"{len(times)} of {len(times)} answered, median {_median(times) * 1000:.1f} ms")
@@ -127,7 +126,7 @@ class _Show:
 
     def output(self, command: str, text: str) -> None:
         print(f"\n     {command}")
-        print("".join(f"     {line}\n" for line in text.splitlines()), flush=True)
+        print("".join(f"     {line}".rstrip() + "\n" for line in text.splitlines()), flush=True)
 
     def end(self) -> None:
         print(f"all of it held, in {time.monotonic() - self._begin:.1f} s; nothing is left behind")

@@ -11,6 +11,7 @@ directory where they always are. `Namespace.path` leads there from outside.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
-from .waiting import LabError
+from .waiting import LabError, wait_until
 
 T = TypeVar("T")
 
@@ -29,8 +30,9 @@ _CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 _END_TIMEOUT: Final = 10.0  # s; the kernel needs milliseconds
 
 # The first line is read before /proc is mounted anew, so it holds the process id as the outside
-# sees it. SIGCHLD is ignored so that orphans leave no zombies. Duplicate address detection would
-# hold back link-local addresses for a second after a link comes up.
+# sees it. Duplicate address detection would hold back link-local addresses for a second after a
+# link comes up. bash collects orphans while it reads (dash would take their end for that of the
+# input); later nobody does, and the kernel must.
 _HOLDER: Final = """
 read -r pid _ </proc/self/stat
 set -e
@@ -42,10 +44,9 @@ echo "$1" >/proc/sys/kernel/hostname
 echo 0 >/proc/sys/net/ipv6/conf/all/accept_dad
 echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
 ip link set lo up
-trap '' CHLD
 echo "$pid"
 read -r word || exit 0
-exec sleep infinity </dev/null >/dev/null 2>&1
+exec env --ignore-signal=CHLD sleep infinity </dev/null >/dev/null 2>&1
 """
 
 
@@ -67,7 +68,7 @@ class Namespace:
         """Make a machine with that host name; LabError says why not."""
         unshare = "unshare --net --mount --uts --pid --fork --kill-child".split()
         holder = subprocess.Popen(
-            [*unshare, "/bin/sh", "-c", _HOLDER, "holder", name],
+            [*unshare, "/bin/bash", "-c", _HOLDER, "holder", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -121,6 +122,29 @@ class Namespace:
     def path(self, inside: str) -> Path:
         """Where the outside finds a file of the machine's /run."""
         return Path(f"/proc/{self.pid}/root{inside}")
+
+    def processes(self) -> dict[int, str]:
+        """The processes in there, the holder apart: id as the outside sees it, command name."""
+        mine = os.readlink(self.proc("ns/pid"))
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(entry / "ns/pid") == mine and int(entry.name) != self.pid:
+                    found[int(entry.name)] = (entry / "comm").read_text().strip()
+            except OSError:
+                pass  # it has just ended, or is not for us to look at
+        return found
+
+    def kill_all(self) -> None:
+        """Kill every process in there but the holder, and see them gone."""
+
+        def gone() -> bool:
+            for pid in (left := self.processes()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not left
+
+        wait_until(gone, f"end of the processes of {self.name}", timeout=_END_TIMEOUT, interval=0)
 
     def proc(self, name: str) -> Path:
         """A file of proc(5) as the holder has it, such as "net/if_inet6"."""
@@ -213,11 +237,9 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; nothing when it has ended."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             # nsenter waits for it, so as long as that runs the id is not another process's.
             os.kill(self.pid, number)
-        except ProcessLookupError:
-            pass
 
     def wait(self, timeout: float) -> int:
         """Its exit status, negative for a signal; LabError when it doesn't end in time."""

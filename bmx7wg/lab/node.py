@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -115,6 +116,23 @@ class Node:
     def kill(self) -> int:
         """End the service without a word."""
         return self._end(signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Lose the identity and all other state, as before the very first start."""
+        shutil.rmtree(self.namespace.path(STATE_DIR))
+        self.namespace.path(STATE_DIR).mkdir(mode=0o700)
+
+    def crash(self) -> None:
+        """Lose all that runs, as in a power cut; what was written to files stays.
+
+        The bus is up again afterwards, the service is not.
+        """
+        self.namespace.kill_all()
+        if self.mesh_address():  # the kernel's WireGuard needs no process
+            self.namespace.ip([f"link delete {DEFAULT_DEVICE}"])
+        if self.service:
+            self.service.wait(STOP_TIMEOUT)
+        self.bus.start()
 
     def _end(self, number: signal.Signals) -> int:
         if not self.service:

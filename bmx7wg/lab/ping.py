@@ -6,9 +6,8 @@ import os
 import select
 import socket
 import struct
-import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from types import TracebackType
@@ -37,7 +36,7 @@ class Pinger:
     """Sends echo requests from a node and sees the replies."""
 
     def __init__(self, namespace: Namespace) -> None:
-        self._name = namespace.name
+        self.name: Final = namespace.name
         self._socket = namespace.in_network(_open)
         self._id = os.getpid() & 0xFFFF
 
@@ -50,7 +49,37 @@ class Pinger:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
+
+    def fileno(self) -> int:
+        """For select(2): readable when there may be a reply."""
+        return self._socket.fileno()
+
+    def send(self, address: IPv6Address) -> None:
+        """Send one echo request; nothing happens where there is no way."""
+        packet = _PACKET.pack(_ECHO_REQUEST, 0, 0, self._id, 0, time.monotonic())
+        try:
+            self._socket.sendto(packet, (str(address), 0))
+        except OSError:
+            pass  # no route, no device, no peer: not yet
+
+    def receive(self) -> Reply | None:
+        """A reply that is there already, if any."""
+        while True:
+            try:
+                packet, source = self._socket.recvfrom(2048)
+            except BlockingIOError:
+                return None
+            except OSError:
+                continue  # an ICMP error that an earlier request met
+            now = time.monotonic()
+            if len(packet) == _PACKET.size:
+                _, _, _, identifier, _, sent = _PACKET.unpack(packet)
+                if identifier == self._id:
+                    return Reply(IPv6Address(source[0].partition("%")[0]), sent, now)
 
     def round_trips(
         self, addresses: Collection[IPv6Address], *, timeout: float, period: float = 0.1
@@ -64,59 +93,15 @@ class Pinger:
         while missing := set(addresses) - times.keys():
             if time.monotonic() > deadline:
                 silent = ", ".join(str(address) for address in sorted(missing))
-                raise LabError(f"{self._name}: no answer from {silent} in {timeout:g} s")
+                raise LabError(f"{self.name}: no answer from {silent} in {timeout:g} s")
             for address in missing:
-                self._send(address)
+                self.send(address)
             turn = time.monotonic() + period
-            while missing - times.keys() and (reply := self._reply(turn)):
-                times.setdefault(reply.address, reply.received - reply.sent)
+            while missing - times.keys() and (left := turn - time.monotonic()) > 0:
+                select.select([self], [], [], left)
+                while reply := self.receive():
+                    times.setdefault(reply.address, reply.received - reply.sent)
         return times
-
-    def first_answer(
-        self,
-        address: Callable[[], IPv6Address | None],
-        *,
-        timeout: float,
-        period: float = 0.002,
-        stop: threading.Event | None = None,
-    ) -> Reply:
-        """Ping every *period* seconds until the first answer.
-
-        *address* is asked each time until it knows. LabError after *timeout* seconds or *stop*.
-        """
-        deadline = time.monotonic() + timeout
-        known: IPv6Address | None = None
-        while (now := time.monotonic()) < deadline and not (stop and stop.is_set()):
-            known = known or address()
-            if known:
-                self._send(known)
-            while reply := self._reply(now + period):
-                if reply.address == known:
-                    return reply
-        raise LabError(f"{self._name}: no answer from {known or 'a node without address'}")
-
-    def _send(self, address: IPv6Address) -> None:
-        packet = _PACKET.pack(_ECHO_REQUEST, 0, 0, self._id, 0, time.monotonic())
-        try:
-            self._socket.sendto(packet, (str(address), 0))
-        except OSError:
-            pass  # no route, no device, no peer: not yet
-
-    def _reply(self, until: float) -> Reply | None:
-        """The next reply; None when there is none up to a time."""
-        while (left := until - time.monotonic()) > 0:
-            if not select.select([self._socket], [], [], left)[0]:
-                break
-            try:
-                packet, source = self._socket.recvfrom(2048)
-            except OSError:
-                continue  # an ICMP error that an earlier request met
-            now = time.monotonic()
-            if len(packet) == _PACKET.size:
-                _, _, _, identifier, _, sent = _PACKET.unpack(packet)
-                if identifier == self._id:
-                    return Reply(IPv6Address(source[0].partition("%")[0]), sent, now)
-        return None
 
 
 def _open() -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Programs:
             return {}
         commands = {"bmx7-wg": self.client, "bmx7-wgd": self.service}
         return {
-            name: f'#!/bin/sh\nexec {" ".join(command)} "$@"\n'
+            name: f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n'
             for name, command in commands.items()
         }
 
@@ -59,7 +60,7 @@ def find(kind: str = "") -> Programs:
         found = Programs(
             kind,
             service=(_PYTHON, "-m", "bmx7wg.service.main"),
-            client=(_PYTHON, "-m", "bmx7wg.cli.main"),
+            client=(_PYTHON, "-c", "from bmx7wg.cli.main import main; raise SystemExit(main())"),
             bus_policy=root / "dbus" / policy,
             pythonpath=str(root),
         )
