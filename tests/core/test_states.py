@@ -7,24 +7,31 @@ from bmx7wg.core.states import LIVE, TRANSITIONS, WANTED, IllegalTransition, Pee
 
 #: The whole table once more, as a person writes it: rows are states, columns events.
 DRAWN = """
-              accepted   blocked distrusted mismatched   clashed  installed  evicted    handshake aged withdrawn
-discovered    discovered blocked untrusted  incompatible conflict configured -          -         -    lost
-configured    configured blocked untrusted  incompatible conflict -          discovered connected -    lost
-connected     connected  blocked untrusted  incompatible conflict -          discovered -         idle lost
-idle          idle       blocked untrusted  incompatible conflict -          discovered connected -    lost
-lost          discovered blocked untrusted  incompatible conflict -          -          -         -    -
-blocked       discovered blocked untrusted  incompatible conflict -          -          -         -    -
-untrusted     discovered blocked untrusted  incompatible conflict -          -          -         -    -
-incompatible  discovered blocked untrusted  incompatible conflict -          -          -         -    -
-conflict      discovered blocked untrusted  incompatible conflict -          -          -         -    -
+              accepted    installed   evicted     handshake   aged        withdrawn
+discovered    discovered  configured  -           -           -           lost
+configured    configured  -           discovered  connected   -           lost
+connected     connected   -           discovered  -           idle        lost
+idle          idle        -           discovered  connected   -           lost
+lost          discovered  -           -           -           -           -
+blocked       discovered  -           -           -           -           -
+untrusted     discovered  -           -           -           -           -
+incompatible  discovered  -           -           -           -           -
+conflict      discovered  -           -           -           -           -
 """
+#: From every state but the removed one, a refusal leads to its own.
+REFUSALS = "blocked>blocked distrusted>untrusted mismatched>incompatible clashed>conflict"
 
 
 def test_the_table_is_as_drawn() -> None:
     header, *rows = DRAWN.strip("\n").splitlines()
     events = [PeerEvent(word) for word in header.split()]
-    assert set(events) == set(PeerEvent)
-    drawn = {}
+    refusals = dict(pair.split(">") for pair in REFUSALS.split())
+    assert {*events, *refusals} == set(PeerEvent)
+    drawn = {
+        (state, PeerEvent(event)): PeerState(target)
+        for state in PeerState
+        for event, target in refusals.items()
+    }
     for row in rows:
         state, *targets = row.split()
         for event, target in zip(events, targets, strict=True):
