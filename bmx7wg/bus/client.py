@@ -13,10 +13,14 @@ from typing import Any, Final
 
 from .connection import CALL_TIMEOUT, Connection, Incoming
 from .errors import NAME_HAS_NO_OWNER, SERVICE_UNKNOWN, BusUnavailable, CallError, ServiceNotRunning
-from .names import BUS, MANAGER, NAME, OBJECT_MANAGER, PROPERTIES, ROOT
+from .names import BUS, DEVICE, MANAGER, NAME, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
 from .wire import Flag, Header
 
 __all__ = [
+    "DEVICE",
+    "MANAGER",
+    "PEER",
+    "ROOT",
     "Added",
     "Appeared",
     "BusUnavailable",
@@ -157,8 +161,9 @@ class Client:
     def follow(self) -> Following:
         """Events from now on: ``async for event in client.follow()``.
 
-        Whoever follows first and then reads `managed_objects` misses nothing; events from in
-        between may tell what the objects say already.
+        Whoever follows first and then reads `managed_objects` misses nothing. Events from in
+        between come too: they may tell what the objects say already, or a change of one that is
+        gone again, which is to be ignored.
         """
         if not self._followers:
             self._connection.tell_bus("AddMatch", "s", _NAME_OWNER_CHANGED)

@@ -73,3 +73,12 @@ class Daemon:
             _, said = self._process.communicate(timeout=10)
             self.said += said
             self._process = None
+
+    def pause(self) -> None:
+        """It neither reads nor writes until `resume`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
