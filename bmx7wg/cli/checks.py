@@ -11,17 +11,19 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final
 
 from ..core.config import Config
-from ..core.limits import LINK_PORT
+from ..core.limits import LINK_GROUP, LINK_PORT
 
 # linux/if.h
 _IFF_UP: Final = 0x1
-_IFF_LOOPBACK: Final = 0x8
 _IFF_MULTICAST: Final = 0x1000
+
+_LINK_LOCAL: Final = "20"  # the scope in if_inet6: include/net/ipv6.h IPV6_ADDR_LINKLOCAL
+_NAMED: Final = 8  # interfaces in one line
 
 
 class Result(StrEnum):
@@ -120,30 +122,34 @@ def free_port(root: Path, config: Config) -> Check:
     )
 
 
-def interfaces(root: Path, config: Config) -> Check:
-    """Whether there is a link to find neighbours on."""
-    patterns = config.discovery.link.interfaces
+def links(root: Path) -> Check:
+    """For a service that does not run: is there an interface to find neighbours on?"""
     found = []
-    for path in sorted((root / "sys/class/net").glob("*")):
-        flags = int(_text(path / "flags").strip() or "0", 16)
-        usable = flags & _IFF_UP and flags & _IFF_MULTICAST and not flags & _IFF_LOOPBACK
-        if usable and path.name != config.device.name and _selected(path.name, patterns):
-            found.append(path.name)
+    for line in _text(root / "proc/net/if_inet6").splitlines():
+        _, _, _, scope, _, name = line.split()
+        flags = int(_text(root / "sys/class/net" / name / "flags").strip() or "0", 16)
+        if scope == _LINK_LOCAL and flags & _IFF_UP and flags & _IFF_MULTICAST:
+            found.append(name)
     if found:
-        return ok("interfaces", f"neighbours can be found on {', '.join(found[:8])}")
-    said = f" that [discovery.link] interfaces = {list(patterns)} means" if patterns else ""
+        return ok("links", f"neighbours may be found on {', '.join(sorted(set(found))[:_NAMED])}")
     return fail(
-        "interfaces",
-        f"no multicast interface is up{said}",
-        "bring one up (ip link), or change [discovery.link] interfaces",
+        "links",
+        "no multicast interface is up with a link-local IPv6 address",
+        "bring one up: ip link; is IPv6 switched off? sysctl net.ipv6.conf.all.disable_ipv6",
     )
 
 
-def _selected(name: str, patterns: tuple[str, ...]) -> bool:
-    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
-    unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    return not any(fnmatchcase(name, pattern) for pattern in unwanted) and (
-        not wanted or any(fnmatchcase(name, pattern) for pattern in wanted)
+def listening(root: Path) -> Check:
+    """For a service that finds its peers on the link: on which interfaces does it listen?"""
+    group = IPv6Address(LINK_GROUP).packed.hex()
+    joined = [line.split()[:3] for line in _text(root / "proc/net/igmp6").splitlines()]
+    found = sorted({name for _, name, address in joined if address == group})
+    if found:
+        return ok("links", f"announces and listens on {', '.join(found[:_NAMED])}")
+    return fail(
+        "links",
+        f"listens for announcements ({LINK_GROUP}, UDP port {LINK_PORT}) on no interface",
+        "is one up, with an IPv6 address? does [discovery.link] interfaces exclude it?",
     )
 
 
@@ -209,17 +215,6 @@ def clock(now: float) -> Check:
             "set it: timedatectl set-ntp true",
         )
     return ok("clock", f"{date} is plausible")
-
-
-def discovery_port(root: Path) -> Check:
-    """For a service that finds its peers on the link: does it listen?"""
-    if LINK_PORT in ports_in_use(root):
-        return ok("discovery", f"UDP port {LINK_PORT} is open for announcements")
-    return fail(
-        "discovery",
-        f"nobody listens on UDP port {LINK_PORT}",
-        "see the journal: journalctl -u bmx7-wg",
-    )
 
 
 def _below(root: Path, path: str) -> Path:

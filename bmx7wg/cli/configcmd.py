@@ -19,6 +19,11 @@ def load(directory: Path) -> Loaded:
     return parse(read(directory))
 
 
+def verdict(directory: Path) -> str:
+    """What to say of a configuration in which nothing is wrong."""
+    return f"{directory} is " + ("valid" if directory.is_dir() else "not there: all is default")
+
+
 def check(directory: Path, output: Output) -> Status:
     problems: tuple[str, ...] = ()
     try:
@@ -32,7 +37,7 @@ def check(directory: Path, output: Output) -> Status:
             output.line(printable(problem))
         output.line(output.terminal.paint(counted(len(problems), "problem"), "bad"))
     else:
-        output.line(f"{directory}: {output.terminal.paint('valid', 'good')}")
+        output.line(output.terminal.paint(verdict(directory), "good"))
     return Status.FAILED if problems else Status.OK
 
 

@@ -10,7 +10,7 @@ from ..core.config import Config, ConfigError
 from ..core.limits import LINK_PORT
 from . import checks
 from .checks import Check, Result, fail, ok, warn
-from .configcmd import load
+from .configcmd import load, verdict
 from .firewall import firewall
 from .output import CommandError, Output, Status
 from .table import wrapped
@@ -61,7 +61,7 @@ def _all(directory: Path, service: Snapshot | CommandError, root: Path) -> Itera
     config = Config()
     try:
         config = load(directory).config
-        yield ok("configuration", f"{directory} is valid")
+        yield ok("configuration", verdict(directory))
     except ConfigError as error:
         for problem in error.problems:
             yield fail("configuration", problem, "bmx7-wg config check; man bmx7-wg.toml")
@@ -69,9 +69,8 @@ def _all(directory: Path, service: Snapshot | CommandError, root: Path) -> Itera
     if secret:
         yield secret
     yield checks.clock(time.time())
-    yield from checks.wireguard(root, config)
-
     if isinstance(service, CommandError):
+        yield from checks.wireguard(root, config)
         yield fail("service", service.message, "; ".join(service.hints))
         yield checks.free_port(root, config)
     else:
@@ -106,6 +105,7 @@ def _device(snapshot: Snapshot, config: Config, root: Path) -> Iterator[Check]:
     device = snapshot.device
     if device is None or not device.name:
         yield fail("device", "there is none", _JOURNAL)
+        yield from checks.wireguard(root, config)
         return
     if (root / "sys/class/net" / device.name).exists():
         yield ok("device", f"{device.name} is there, {device.backend}, MTU {device.mtu}")
@@ -125,10 +125,10 @@ def _device(snapshot: Snapshot, config: Config, root: Path) -> Iterator[Check]:
 def _discovery(service: Snapshot | CommandError, config: Config, root: Path) -> Iterator[Check]:
     if checks.uses_bmx7(root, config):
         yield from checks.bmx7(root, config)
+    elif isinstance(service, Snapshot):
+        yield checks.listening(root)
     else:
-        yield checks.interfaces(root, config)
-        if isinstance(service, Snapshot):
-            yield checks.discovery_port(root)
+        yield checks.links(root)
     if isinstance(service, Snapshot):
         said = service.manager
         text = f"peers come from {said.source}: {said.source_state}"
@@ -162,8 +162,12 @@ def _peers(snapshot: Snapshot, now: float) -> Iterator[Check]:
             "is their UDP port reachable, do both ends have the same mesh secret, "
             "and does neither block the other?",
         )
-    for peer in refused[:_NAMED]:
-        yield warn("peers", f"{peer.label} is in state {peer.state}: {peer.reason}", "")
+    if refused:
+        yield warn(
+            "peers",
+            f"in conflict or incompatible: {_names(refused)}",
+            "see why: bmx7-wg peers --state conflict --state incompatible",
+        )
     if ahead:
         yield warn(
             "clock",

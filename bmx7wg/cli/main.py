@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from .. import __version__
@@ -18,16 +20,24 @@ from .terminal import Terminal
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in *argv* (by default the process's); returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not every terminal has every character
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = _run(argv)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        return Status.INTERRUPTED
+        return _die_of(signal.SIGINT)
     except BrokenPipeError:
-        # The interpreter flushes once more at its end; give it something to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Status.PIPE_CLOSED
+        return _die_of(signal.SIGPIPE)
+
+
+def _die_of(number: signal.Signals) -> int:
+    """End as the signal would have ended us, so that a shell knows: it stops its loop, too."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..bus.client import (
+    DEVICE,
+    MANAGER,
+    PEER,
     Added,
     Appeared,
     Changed,
@@ -21,10 +24,12 @@ from .changes import describe, introduce, subject
 from .output import NotRunning, Output, Status
 from .peers import counts
 from .session import START, connected
-from .terminal import printable
-from .view import DEVICE, MANAGER, PEER, Snapshot, Values
+from .table import wrapped
+from .terminal import Terminal, printable, width
+from .view import Snapshot, Values
 
 _RECONNECT: Final = 1.0  # s; a bus that is gone tells nobody of its return
+_ABOUT: Final = 18  # columns for whom a line is about
 _KINDS: Final = {MANAGER: "manager", DEVICE: "device", PEER: "peer"}
 
 
@@ -72,10 +77,9 @@ class _Monitor:
             self._document("snapshot", snapshot.to_json())
         else:
             manager = snapshot.manager
-            terminal = self._output.terminal
-            self._line("service", f"{printable(manager.state)}, {counts(snapshot, terminal)}")
+            self._line("service", f"{manager.state}, {counts(snapshot, Terminal())}")
             for problem in manager.problems:
-                self._line("service", f"problem: {printable(problem)}", "bad")
+                self._line("service", f"problem: {problem}", "bad")
         self._output.flush()
 
     def _take(self, event: Event) -> None:
@@ -153,12 +157,14 @@ class _Monitor:
             self._document(event, {kind: values, **extra})
             return
         for sentence in sentences:
-            self._line(subject(kind, values), printable(sentence), style)
+            self._line(subject(kind, values), sentence, style)
 
     def _line(self, about: str, text: str, style: str = "") -> None:
         terminal = self._output.terminal
-        clock = terminal.paint(time.strftime("%H:%M:%S"), "dim")
-        self._output.line(f"{clock}  {printable(about):<20}  {terminal.paint(text, style)}")
+        about = printable(about)
+        head = f"{time.strftime('%H:%M:%S')}  {about}{' ' * (_ABOUT - width(about))}  "
+        for line in wrapped(text, terminal, head=head, indent=_ABOUT + 12, style=style):
+            self._output.line(line)
 
     def _document(self, event: str, members: Mapping[str, Any]) -> None:
         document = {"time": time.time_ns() // 1000, "event": event, **members}

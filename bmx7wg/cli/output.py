@@ -22,8 +22,6 @@ class Status(IntEnum):
     USAGE = 2
     NO_SUCH_PEER = 3
     NOT_RUNNING = 4
-    INTERRUPTED = 130  # 128 + SIGINT
-    PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
 class CommandError(Exception):

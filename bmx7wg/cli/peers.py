@@ -19,7 +19,7 @@ _COLUMNS = (
     Column("RECEIVED", right=True, drop=1),
     Column("SENT", right=True, drop=2),
     Column("HOPS", right=True, drop=4),
-    Column("ENDPOINT OR REASON", least=24, drop=3, middle=True),
+    Column("ENDPOINT OR REASON", least=24, drop=3),
     Column("ADDRESS", drop=5),
     Column("PUBLIC KEY", drop=6),
 )
@@ -82,7 +82,7 @@ def _row(peer: Peer, now: float) -> list[Cell]:
         Cell(size(peer.rx_bytes) if in_device else ""),
         Cell(size(peer.tx_bytes) if in_device else ""),
         Cell(str(peer.hops) if peer.hops else ""),
-        Cell(peer.reason or peer.endpoint, "dim" if peer.reason else ""),
+        Cell(peer.reason, "dim") if peer.reason else Cell(peer.endpoint, middle=True),
         Cell(peer.address),
         Cell(peer.public_key),
     ]

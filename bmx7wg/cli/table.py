@@ -6,7 +6,7 @@ Columns of a table shrink first; when that is not enough, the least important on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .terminal import Terminal, printable, width
@@ -24,13 +24,13 @@ class Column:
     least: int = 0
     drop: int = 0
     right: bool = False
-    middle: bool = False  # cut in the middle: both ends tell something
 
 
 @dataclass(frozen=True)
 class Cell:
     text: str
     style: str = ""
+    middle: bool = False  # to be cut in the middle: both ends tell something
 
 
 def table(
@@ -38,7 +38,7 @@ def table(
 ) -> Iterator[str]:
     """The lines of a table, heading first; a column without any text is left out."""
     shown = [
-        (column, [Cell(printable(row[index].text), row[index].style) for row in rows])
+        (column, [replace(row[index], text=printable(row[index].text)) for row in rows])
         for index, column in enumerate(columns)
         if any(row[index].text for row in rows)
     ]
@@ -73,18 +73,19 @@ def fields(pairs: Iterable[tuple[str, str | Sequence[str]]], terminal: Terminal)
             yield f"  {terminal.paint(head, 'dim')}{' ' * (_LABEL - len(head))}{printable(text)}"
 
 
-def wrapped(text: str, terminal: Terminal, *, head: str = "", indent: int = 2) -> Iterator[str]:
+def wrapped(
+    text: str, terminal: Terminal, *, head: str = "", indent: int = 2, style: str = ""
+) -> Iterator[str]:
     """The lines of *text*, broken between words, indented, the first one after *head*."""
-    line, used = head or " " * indent, indent
-    for number, word in enumerate(printable(text).split(" ")):
-        needed = bool(number) + width(word)
-        if number and terminal.width and used + needed > terminal.width:
-            yield line
-            line, used = " " * indent + word, indent + width(word)
+    head = head or " " * indent
+    line, *words = printable(text).split(" ")
+    for word in words:
+        if terminal.width and indent + width(line) + 1 + width(word) > terminal.width:
+            yield head + terminal.paint(line, style)
+            head, line = " " * indent, word
         else:
-            line += " " * bool(number) + word
-            used += needed
-    yield line
+            line += " " + word
+    yield head + terminal.paint(line, style)
 
 
 def _least(column: Column, size: int) -> int:
@@ -112,7 +113,7 @@ def _shrink(columns: Sequence[Column], sizes: list[int], room: int) -> None:
 def _line(cells: Sequence[tuple[Column, int, Cell]], terminal: Terminal, indent: int) -> str:
     parts = []
     for number, (column, size, cell) in enumerate(cells, 1):
-        text = terminal.fit(cell.text, size, middle=column.middle)
+        text = terminal.fit(cell.text, size, middle=cell.middle)
         padding = " " * (size - width(text))
         painted = terminal.paint(text, cell.style)
         if column.right:

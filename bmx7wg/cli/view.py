@@ -11,12 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..bus.client import DEVICE, MANAGER, PEER, ROOT
 from .units import natural
-
-ROOT: Final = "/org/bmx7/WireGuard1"
-MANAGER: Final = "org.bmx7.WireGuard1.Manager"
-DEVICE: Final = "org.bmx7.WireGuard1.Device"
-PEER: Final = "org.bmx7.WireGuard1.Peer"
 
 #: The states of a peer in the order in which they are listed, with their style. What needs
 #: somebody's attention comes last, where a long list ends on a terminal.
@@ -95,7 +91,7 @@ class Manager:
 
     @property
     def label(self) -> str:
-        return self.node_name or self.node_id[:12]
+        return self.node_name or self.node_id[:12] or "?"
 
 
 @dataclass(frozen=True)
