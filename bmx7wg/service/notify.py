@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from systemd import daemon
 
@@ -20,19 +21,25 @@ class Notifier:
         self.watchdog: float | None = int(usec) / 2e6 if watched else None
 
     def ready(self) -> None:
-        daemon.notify("READY=1")
+        _notify("READY=1")
 
     def reloading(self) -> None:
-        daemon.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        daemon.notify("STOPPING=1")
+        _notify("STOPPING=1")
 
     def alive(self) -> None:
         if self.watchdog is not None:
-            daemon.notify("WATCHDOG=1")
+            _notify("WATCHDOG=1")
 
     def status(self, text: str) -> None:
         if text != self._status:
             self._status = text
-            daemon.notify(f"STATUS={text}")
+            _notify(f"STATUS={text}")
+
+
+def _notify(text: str) -> None:
+    # Whoever listens may be gone; that is no reason to stop working.
+    with suppress(OSError):
+        daemon.notify(text)
