@@ -21,6 +21,7 @@ from .model import (
     Changes,
     DesiredDevice,
     DesiredPeer,
+    Endpoint,
     PathMetric,
     PeerState,
     PeerStatistics,
@@ -309,7 +310,7 @@ class Mesh:
         in_device = peer.state in WANTED
         read = self._sessions.statistics(key) if in_device else None
         announced = peer.announcement
-        endpoint = (read.endpoint if read else None) or peer.endpoint
+        endpoint = _current(read.endpoint if read else None, peer.endpoint)
         wanted = self._wanted.get(key) if in_device else None
         return PeerView(
             node_id=peer.node_id,
@@ -330,3 +331,12 @@ class Mesh:
             rx_bytes=read.rx_bytes if read else 0,
             tx_bytes=read.tx_bytes if read else 0,
         )
+
+
+def _current(roamed: Endpoint | None, announced: Endpoint | None) -> Endpoint | None:
+    """Where a peer is: the device knows best, but may not know the interface of an address."""
+    if roamed is None:
+        return announced
+    if announced is not None and announced.address == roamed.address:
+        return replace(announced, port=roamed.port)
+    return roamed

@@ -130,6 +130,14 @@ def test_what_the_device_gets() -> None:
     assert "preshared" not in repr(peer) and PRIVATE.hex() not in repr(desired)
 
 
+def test_the_endpoint_shown_is_where_the_peer_is_now() -> None:
+    world = World().tell(seen(N2, K2))
+    for address, shown in (("fe80::1", "[fe80::1%eth0]:7"), ("2001:db8::1", "[2001:db8::1]:7")):
+        read = PeerStatistics(0, 0, 0, Endpoint(IPv6Address(address), 7))
+        world.mesh.statistics({K2: read}, 0.0, WALL)
+        assert world.turn().peers[N2].endpoint == shown
+
+
 def test_the_same_again_changes_nothing() -> None:
     world = World().tell(seen(N2, K2))
     revision = world.mesh.revision
