@@ -35,7 +35,7 @@ class Root:
     packages: tuple[str, ...]
 
     def path(self) -> Path:
-        """The directory of the cached tree, made now if there is none. Raises CalledProcessError."""
+        """The directory of the cached tree, made now if need be. Raises CalledProcessError."""
         sources = apt_sources(self.suite)
         options = apt_options()
         recipe = "\n".join([self.suite, *sorted(self.packages), *sources, *options])
