@@ -236,6 +236,11 @@ class Connection:
         self._empty = asyncio.Event()
         self._library: _Library | None = None
 
+    @property
+    def unique_name(self) -> str:
+        """The name that the bus gave us; empty before."""
+        return (self._library and self._library.unique_name) or ""
+
     async def open(self, address: str | None = None) -> None:
         """Connect to *address*, by default the system bus. Raises BusUnavailable."""
         where = address or os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or "the system bus"

@@ -82,9 +82,7 @@ def test_introspection_is_the_shipped_contract(daemon: Daemon, run_async) -> Non
         async with on_the_bus(peer(3)):
             for path, interface in EXPECTED:
                 text = await busctl("--xml-interface", "introspect", NAME, path)
-                own = {
-                    name: xml for name, xml in interfaces(text).items() if name.startswith(NAME)
-                }
+                own = {name: xml for name, xml in interfaces(text).items() if name.startswith(NAME)}
                 assert list(own) == [interface]
                 served |= own
         assert all("EmitsChangedSignal" in xml for xml in served.values())

@@ -235,5 +235,3 @@ def test_counters_that_can_not_be_read_are_told_as_known(daemon: Daemon, run_asy
     assert run_async(read(Hanging())) == 5_000_000_001
     assert run_async(read(Failing())) == 5_000_000_001
     assert "no such device" in caplog.text
-
-
