@@ -214,6 +214,7 @@ class Node:
                     await self._device.remove()
                 except DeviceError as error:
                     log.error("device: not removed: %s", error)
+                await self._device.close()
         await self._parts.bus.close()
 
     # -- the device -----------------------------------------------------------------------------

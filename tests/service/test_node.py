@@ -201,7 +201,8 @@ def test_ready_comes_last_and_everything_is_taken_back_at_the_end(run_async: Run
             assert bench.source.announced[0].name == "host"
             assert bench.bus.device is not None and bench.bus.device.listen_port == 6277
             bench.log.clear()
-        assert bench.log == ["STOPPING", "source stopped", "remove wgBmx7", "off the bus"]
+        end = ["STOPPING", "source stopped", "remove wgBmx7", "close", "off the bus"]
+        assert bench.log == end
         assert bench.state() == "stopping"
 
     run_async(story())
