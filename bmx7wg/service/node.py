@@ -312,8 +312,7 @@ class Node:
 
     def _source_status(self, status: SourceStatus) -> None:
         self._report.source = status
-        bad = status.state in (SourceState.WAITING, SourceState.FAILED)
-        self._report.problem("source", status.detail if bad else "")
+        self._report.problem("source", status.detail)
 
     def _publish(self) -> None:
         tried = self._mesh is None or self._applied is not None or self._retry.due is not None
