@@ -86,6 +86,8 @@ class WireGuardDevice:
         self._watch = Watch(lambda: self._run(self._deviations), changed)
 
     async def remove(self) -> None:
+        if self._watch is not None:
+            self._watch.settled(0, None)
         await self._run(self._remove)
 
     async def close(self) -> None:

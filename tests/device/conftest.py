@@ -1,0 +1,60 @@
+"""Nodes on each backend."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+
+import pytest
+
+from .nodes import Node, kernel_has_wireguard, run
+
+NUMBERS = itertools.count()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "kernel: needs WireGuard in the kernel")
+
+
+@pytest.fixture(scope="session")
+def kernel_wireguard():
+    return kernel_has_wireguard()
+
+
+@pytest.fixture(params=["userspace", pytest.param("kernel", marks=pytest.mark.kernel)])
+def backend(request):
+    if request.param == "kernel" and not request.getfixturevalue("kernel_wireguard"):
+        pytest.skip("no WireGuard in this kernel")
+    return request.param
+
+
+@pytest.fixture
+def nodes(backend):
+    """Two nodes on a cable, without devices yet."""
+    number = next(NUMBERS)
+    left = Node(f"l{os.getpid()}n{number}", 1, backend)
+    right = Node(f"r{os.getpid()}n{number}", 2, backend)
+    try:
+        for node in (left, right):
+            run("ip", "netns", "add", node.name)
+            node.ip("link", "set", "lo", "up")
+        left.ip(
+            *("link", "add", "cable", "type", "veth"),
+            *("peer", "name", "cable", "netns", right.name),
+        )
+        for node in (left, right):
+            node.ip("link", "set", "cable", "up")
+            node.ip("address", "add", f"2001:db8::{node.number}/64", "dev", "cable", "nodad")
+            node.ip("address", "add", f"192.0.2.{node.number}/24", "dev", "cable")
+        yield left, right
+    finally:
+        for node in (left, right):
+            # With its link, wireguard-go ends.
+            node.ip("link", "delete", "dev", node.name, check=False)
+            run("ip", "netns", "delete", node.name, check=False)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"/var/run/wireguard/{node.name}.sock")
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # a wireguard-go whose device was closed, not removed

@@ -1,0 +1,161 @@
+"""Two network namespaces on one cable, and a device in each.
+
+    left                        right
+    ┌───────────────┐           ┌───────────────┐
+    │  device l<id> │           │  device r<id> │
+    │  fd77::1/16   │           │  fd77::2/16   │
+    │        cable ─┼───────────┼─ cable        │
+    └───────────────┘           └───────────────┘
+      2001:db8::1, 192.0.2.1      2001:db8::2, 192.0.2.2, and link-local
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network, ip_address
+
+from bmx7wg.core.identity import generate_private_key, public_key
+from bmx7wg.core.model import DesiredDevice, DesiredPeer, Endpoint
+from bmx7wg.device.choose import open_device
+
+DEADLINE = 10.0  # s; all of it takes far less, the machine may be busy
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+PRESHARED = b"P" * 32
+
+
+def run(*command, check=True):
+    """Run a command, return what it printed."""
+    result = subprocess.run(command, capture_output=True, text=True)
+    if check and result.returncode:
+        raise AssertionError(f"{' '.join(command)}: {result.stderr}{result.stdout}")
+    return result.stdout
+
+
+@contextlib.contextmanager
+def inside(namespace):
+    """This thread is in another namespace; threads, processes and sockets made now stay there."""
+    with open("/proc/thread-self/ns/net") as before, open(f"/run/netns/{namespace}") as there:
+        assert LIBC.setns(there.fileno(), CLONE_NEWNET) == 0
+        try:
+            yield
+        finally:
+            assert LIBC.setns(before.fileno(), CLONE_NEWNET) == 0
+
+
+@dataclass
+class Node:
+    """A namespace with one device of the same name; *sentences* is what its watch said."""
+
+    name: str
+    number: int
+    backend: str
+    private: bytes = field(default_factory=generate_private_key)
+    sentences: list[str] = field(default_factory=list)
+    device: object = None
+
+    @property
+    def key(self):
+        return public_key(self.private)
+
+    @property
+    def address(self):
+        return IPv6Address((0xFD77 << 112) + self.number)
+
+    def ip(self, *arguments, check=True):
+        return run("ip", "-n", self.name, *arguments, check=check)
+
+    def exec(self, *command, check=True):
+        return run("ip", "netns", "exec", self.name, *command, check=check)
+
+    def show(self):
+        """What `wg show` says, an independent witness: of the device, of the peers by key."""
+        lines = [
+            line.split("\t") for line in self.exec("wg", "show", self.name, "dump").splitlines()
+        ]
+        return lines[0], {fields[0]: fields[1:] for fields in lines[1:]}
+
+    def addresses(self, interface):
+        shown = json.loads(self.ip("-j", "-6", "address", "show", "dev", interface))
+        return [found for link in shown for found in link["addr_info"]]
+
+    def process_ids(self):
+        """The processes in the namespace: wireguard-go."""
+        return [int(pid) for pid in run("ip", "netns", "pids", self.name).split()]
+
+    def link(self):
+        return json.loads(self.ip("-d", "-j", "link", "show", "dev", self.name))[0]
+
+    def index_of(self, interface):
+        return json.loads(self.ip("-j", "link", "show", "dev", interface))[0]["ifindex"]
+
+    async def open(self, *, backend=None, watch=True):
+        with inside(self.name):
+            self.device = await open_device(backend or self.backend, self.name)
+            if watch:
+                self.device.watch(self.sentences.append)
+        return self.device
+
+    async def applied(self, *peers, **changes):
+        return await self.device.apply(self.wanted(*peers, **changes))
+
+    async def gone(self):
+        if self.device is not None:
+            await self.device.remove()
+            await self.device.close()
+            self.device = None
+
+    def wanted(self, *peers, **changes):
+        usual = DesiredDevice(
+            name=self.name,
+            private_key=self.private,
+            listen_port=6277,
+            firewall_mark=0x6277,
+            mtu=0,
+            underlay=("cable",),
+            addresses=(IPv6Interface(f"{self.address}/16"),),
+            peers={peer.public_key: peer for peer in peers},
+        )
+        return replace(usual, **changes)
+
+    def as_peer(self, endpoint, **changes):
+        """This node, as another one has it."""
+        usual = DesiredPeer(self.key, PRESHARED, endpoint, (IPv6Network(self.address),))
+        return replace(usual, **changes)
+
+    def endpoint(self, kind, seen_from):
+        if kind == "link-local":
+            local = next(a["local"] for a in self.addresses("cable") if a["scope"] == "link")
+            return Endpoint(ip_address(local), 6277, seen_from.index_of("cable"), "cable")
+        text = {"global": "2001:db8::{}", "ipv4": "192.0.2.{}"}[kind].format(self.number)
+        return Endpoint(ip_address(text), 6277)
+
+    def pings(self, other, count=1, wait="5"):
+        """Whether the other's mesh address answers."""
+        command = ("ping", "-6", "-n", "-c", str(count), "-W", wait, str(other.address))
+        return " 0% packet loss" in self.exec(*command, check=False)
+
+
+async def until(condition, what, deadline=DEADLINE):
+    """Wait for a condition of another process, looking every few ms, at most *deadline* s."""
+    async with asyncio.timeout(deadline):
+        while not (found := condition()):
+            await asyncio.sleep(0.005)
+    assert found, what
+    return found
+
+
+def kernel_has_wireguard():
+    name = f"wg{os.getpid()}"
+    run("ip", "netns", "add", name)
+    try:
+        command = ("ip", "-n", name, "link", "add", "x", "type", "wireguard")
+        return subprocess.run(command, capture_output=True).returncode == 0
+    finally:
+        run("ip", "netns", "delete", name)
