@@ -154,10 +154,13 @@ def listening(root: Path) -> Check:
 
 
 def uses_bmx7(root: Path, config: Config) -> bool:
-    """Whether peers are to come through bmx7: as configured, for "auto" if it seems to run."""
-    if config.discovery.source == "auto":
-        return _below(root, config.discovery.bmx7.runtime_dir).is_dir()
-    return config.discovery.source == "bmx7"
+    """Whether a service that does not run yet would find its peers through bmx7."""
+    if config.discovery.source != "auto":
+        return config.discovery.source == "bmx7"
+    try:
+        return any(_below(root, config.discovery.bmx7.runtime_dir).iterdir())
+    except OSError:
+        return False
 
 
 def bmx7(root: Path, config: Config) -> Iterator[Check]:

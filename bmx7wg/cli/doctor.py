@@ -76,18 +76,30 @@ def _all(directory: Path, service: Snapshot | CommandError, root: Path) -> Itera
     else:
         yield from _service(service)
         yield from _device(service, config, root)
-    yield from _discovery(service, config, root)
-    yield firewall(_ports(service, config, root))
+    by_bmx7 = _uses_bmx7(service, config, root)
+    if by_bmx7:
+        yield from checks.bmx7(root, config)
+    elif isinstance(service, Snapshot):
+        yield checks.listening(root)
+    else:
+        yield checks.links(root)
+    ports = {_port(service, config)} | (set() if by_bmx7 else {LINK_PORT})
+    yield firewall(ports)
     if isinstance(service, Snapshot):
+        yield _source(service)
         yield from _peers(service, time.time())
 
 
-def _ports(service: Snapshot | CommandError, config: Config, root: Path) -> set[int]:
-    """The UDP ports that others send to."""
-    port = config.device.port
+def _uses_bmx7(service: Snapshot | CommandError, config: Config, root: Path) -> bool:
+    if isinstance(service, Snapshot):
+        return service.manager.source == "bmx7"
+    return checks.uses_bmx7(root, config)
+
+
+def _port(service: Snapshot | CommandError, config: Config) -> int:
     if isinstance(service, Snapshot) and service.device:
-        port = service.device.listen_port
-    return {port} if checks.uses_bmx7(root, config) else {port, LINK_PORT}
+        return service.device.listen_port
+    return config.device.port
 
 
 def _service(snapshot: Snapshot) -> Iterator[Check]:
@@ -122,22 +134,14 @@ def _device(snapshot: Snapshot, config: Config, root: Path) -> Iterator[Check]:
         )
 
 
-def _discovery(service: Snapshot | CommandError, config: Config, root: Path) -> Iterator[Check]:
-    if checks.uses_bmx7(root, config):
-        yield from checks.bmx7(root, config)
-    elif isinstance(service, Snapshot):
-        yield checks.listening(root)
-    else:
-        yield checks.links(root)
-    if isinstance(service, Snapshot):
-        said = service.manager
-        text = f"peers come from {said.source}: {said.source_state}"
-        if said.source_state == "ready":
-            yield ok("source", text)
-        elif said.source_state == "failed":
-            yield fail("source", text, _JOURNAL)
-        else:
-            yield warn("source", text, "wait a moment; " + _JOURNAL)
+def _source(snapshot: Snapshot) -> Check:
+    manager = snapshot.manager
+    text = f"peers come from {manager.source}: {manager.source_state}"
+    if manager.source_state == "ready":
+        return ok("source", text)
+    if manager.source_state == "failed":
+        return fail("source", text, _JOURNAL)
+    return warn("source", text, "wait a moment; " + _JOURNAL)
 
 
 def _peers(snapshot: Snapshot, now: float) -> Iterator[Check]:

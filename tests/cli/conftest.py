@@ -21,18 +21,10 @@ import pytest
 from bmx7wg.bus.service import Bus
 from bmx7wg.core.model import Changes
 
+from ..bus.daemon import Daemon
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 20.0  # s; for anything, on a busy machine
-
-_BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <listen>unix:path={socket}</listen>
-  <policy context="default">
-    <allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/>
-  </policy>
-</busconfig>
-"""
 
 
 @dataclass(frozen=True)
@@ -78,30 +70,6 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
     return found
 
 
-class Daemon:
-    """A dbus-daemon of our own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._socket = directory / "bus"
-        self.address = f"unix:path={self._socket}"
-        self._config = directory / "bus.conf"
-        self._config.write_text(_BUS_CONFIG.format(socket=self._socket))
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            ["dbus-daemon", "--nofork", f"--config-file={self._config}", "--print-address"],
-            stdout=subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline(), "dbus-daemon did not start"
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.communicate(timeout=DEADLINE)
-        self._socket.unlink(missing_ok=True)
-
-
 class _Controller:
     async def refresh(self) -> None:
         pass
@@ -144,6 +112,7 @@ class Service:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     daemon = Daemon(tmp_path)
+    daemon.start()
     yield daemon
     daemon.stop()
 

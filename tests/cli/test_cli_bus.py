@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 
 from bmx7wg.core.model import PeerState
 
-from .conftest import DEADLINE, Daemon, Service, command, environment, run, wait_for
+from ..bus.daemon import Daemon
+from .conftest import DEADLINE, Service, command, environment, run, wait_for
 from .made_up import device, key, manager, node_id, peer, peers, properties, silent
 
 
@@ -234,3 +236,30 @@ def test_monitor_ends_with_its_reader(mesh: Service, bus: dict[str, str]) -> Non
         assert process.returncode == -signal.SIGPIPE
         assert process.stderr is not None and process.stderr.read() == ""
         process.stdout = None
+
+
+@pytest.mark.parametrize(
+    "args, unwanted",
+    [
+        ("--version", "asyncio dbus_next tomllib cryptography subprocess"),
+        ("config check --config-dir /nonexistent", "asyncio dbus_next subprocess"),
+        ("status", "cryptography pyroute2 tomllib difflib"),
+        ("peers", "cryptography pyroute2 tomllib difflib"),
+    ],
+)
+def test_it_starts_with_what_it_needs(
+    mesh: Service, bus: dict[str, str], args: str, unwanted: str
+) -> None:
+    code = (
+        "import sys; from bmx7wg.cli.main import main; main(sys.argv[1].split());"
+        "sys.stderr.write(' '.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, args],
+        env=environment(**bus),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE,
+    )
+    assert not set(unwanted.split()) & set(done.stderr.split())

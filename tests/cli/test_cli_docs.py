@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,20 @@ def test_every_command_is_in_its_page() -> None:
 def test_every_option_is_in_its_page() -> None:
     described = " ".join(terms("bmx7-wg.1.rst", "OPTIONS"))
     assert set(re.findall(r"--?[a-z-]+", described)) == options(parser())
+
+
+def test_every_option_of_the_daemon_is_in_its_page() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bmx7wg.service.main", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    there = re.findall(r"^  (-.+?)(?:  |$)", done.stdout, re.M)
+    described = " ".join(terms("bmx7-wgd.8.rst", "OPTIONS"))
+    find = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+    assert set(find.findall(described)) == set(find.findall(" ".join(there))) != set()
 
 
 def test_every_option_of_the_lab_is_in_its_page() -> None:
