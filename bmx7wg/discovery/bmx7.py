@@ -50,7 +50,7 @@ class Bmx7Source:
         self._timings = timings
         self._paths = Paths(config.runtime_dir)
         self._book = PeerBook(grace=timings.grace, relearn=timings.relearn)
-        self._received = Received(self._paths.received, self._book, self._found)
+        self._received = Received(self._paths.received, self._book, self._unplaced)
         self._publisher = Publisher(config, self._paths)
         self._daemon = DaemonWatch(self._paths, self._doubt)
         self._watch: DirectoryWatch | None = None
@@ -130,10 +130,10 @@ class Bmx7Source:
         # Before anybody is withdrawn, see that it is not bmx7 that went.
         if min(self._examine_at, self._book.deadline()) <= monotonic():
             self._examine()
-        if self._can_scan() and self._scan_at <= monotonic():
-            await self._scan()
         if self._look_at <= monotonic():
             await self._look()
+        if self._can_scan() and self._scan_at <= monotonic():
+            await self._scan()
         if self._can_publish() and self._publish_at <= monotonic():
             await self._publish()
         self._book.expire(monotonic())
@@ -213,7 +213,8 @@ class Bmx7Source:
             self._identified(overview.own)
         self._interfaces = overview.interfaces or self._interfaces
         self._book.learned(overview.nodes)
-        if self._look_trouble or not (self._own and self._interfaces) or self._book.unreachable():
+        missing = any(self._book.lacks_endpoint(node_id) for node_id in self._book)
+        if self._look_trouble or missing or not (self._own and self._interfaces):
             again = self._look_backoff()
         else:
             again = self._timings.refresh
@@ -247,6 +248,8 @@ class Bmx7Source:
                 f"bmx7 is not there: no directory {self._paths.runtime}. Start bmx7, "
                 "or say where it is with runtime-dir= in [discovery.bmx7]."
             )
+        if self._daemon.refused:
+            return failed, f"{self._paths.socket} is not for this user; be root, as bmx7 is."
         if not self._pid:
             return waiting, f"bmx7 is not running: nobody answers at {self._paths.socket}."
         if not (self._watches(self._paths.received) and self._watches(self._paths.sent)):
@@ -298,8 +301,8 @@ class Bmx7Source:
         elif directory == self._paths.runtime and event.name in (b"pid", b"sock"):
             self._doubt()
 
-    def _found(self) -> None:
-        """A new node was heard: ask soon where it is, for all that come with it at once."""
+    def _unplaced(self) -> None:
+        """A node was heard, but not where it is: ask, for all that come at once."""
         self._look_backoff.reset()
         soon = max(monotonic() + self._timings.gather, self._looked_at + self._timings.pause)
         self._look_at = min(self._look_at, soon)

@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import Final
 
+from .bmx7_daemon import is_listening
 from .text import printable
 
 _MAX_OUTPUT: Final = 16 * 1024 * 1024  # bytes; 10,000 nodes have tables of 5 MB
@@ -30,9 +31,10 @@ class Refused(CommandError):
 async def run(command: str, runtime_dir: str, *words: str, limit: float) -> str:
     """What ``bmx7 runtimeDir=DIR -c WORDS`` prints, within *limit* seconds; raises CommandError.
 
-    With no daemon behind it the command makes the runtime directory anew, so it is only to be
-    run when the daemon is known to be there.
+    It is not run when no daemon listens: it would make the runtime directory anew.
     """
+    if not is_listening(os.path.join(runtime_dir, "sock")):
+        raise Unanswered("bmx7 is not running.")
     try:
         process = await asyncio.create_subprocess_exec(
             command,

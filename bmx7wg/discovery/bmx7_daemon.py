@@ -11,8 +11,11 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from typing import Final
 
 from .bmx7_files import Paths
+
+_LISTENING: Final = (0, errno.EAGAIN)  # EAGAIN: its queue is full, so it is alive, and busy
 
 
 class DaemonWatch:
@@ -23,13 +26,16 @@ class DaemonWatch:
         self._died = died
         self._pid = 0
         self._pidfd = -1
+        self.refused = False  # the socket is there, but not for us
 
     def probe(self) -> int:
         """The pid of the running daemon; 0 if there is none, -1 if it can't be told.
 
         Another number than before is another daemon.
         """
-        if not is_listening(self._paths.socket):
+        error = _connect(self._paths.socket)
+        self.refused = error == errno.EACCES
+        if error not in _LISTENING:
             self.forget()
             return 0
         pid = self._read_pid()
@@ -69,9 +75,12 @@ class DaemonWatch:
 
 def is_listening(path: str) -> bool:
     """Whether somebody answers at a UNIX stream socket; never waits."""
+    return _connect(path) in _LISTENING
+
+
+def _connect(path: str) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
         try:
-            sock.connect(path)
-        except OSError as error:
-            return error.errno == errno.EAGAIN  # its queue is full: alive, and busy
-    return True
+            return sock.connect_ex(path)
+        except OSError:  # a path that is too long for a socket (unix(7))
+            return errno.ENAMETOOLONG

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from ..core.config import Bmx7Config
 from ..core.identity import NodeId
 from .bmx7_command import CommandError, run
-from .bmx7_daemon import is_listening
 from .bmx7_files import Paths, read_json
 from .bmx7_show import (
     SHOW,
@@ -32,15 +31,14 @@ async def look(
     Without a running daemon the json files are what it last knew.
     """
     trouble = None
-    if is_listening(paths.socket):
-        try:
-            text = await run(config.command, config.runtime_dir, *SHOW, limit=limit)
-        except CommandError as error:
-            trouble = error
-        else:
-            overview = overview_of_tables(text)
-            if overview.own is not None:
-                return overview, None
+    try:
+        text = await run(config.command, config.runtime_dir, *SHOW, limit=limit)
+    except CommandError as error:
+        trouble = error
+    else:
+        overview = overview_of_tables(text)
+        if overview.own is not None:
+            return overview, None
     return await _from_json(paths, nodes), trouble
 
 

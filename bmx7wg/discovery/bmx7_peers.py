@@ -7,7 +7,7 @@ anything of its description changes, and empties the directory when it ends and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Network
 from typing import Final
 
@@ -33,7 +33,7 @@ _MESH: Final = IPv6Network(MESH_PREFIX)
 class _Peer:
     content: Announcement | Incompatible
     heard: float
-    row: NodeRow | None = None
+    row: NodeRow | None
     missing_since: float | None = None  # its file is not there, since then
     announced: Announced | None = None  # as last said
     metric: PathMetric | None = None
@@ -50,6 +50,7 @@ class PeerBook:
         self._grace = grace
         self._relearn = relearn
         self._peers: dict[NodeId, _Peer] = {}
+        self._rows: Mapping[NodeId, NodeRow] = {}  # of all nodes, also those without a file
         self._changed: dict[NodeId, None] = {}  # in the order of change
         self._missing: set[NodeId] = set()
         self._withdrawn: list[Withdrawn] = []
@@ -71,7 +72,7 @@ class PeerBook:
         if peer is None:
             if len(self._peers) >= MAX_PEERS:
                 return False
-            peer = self._peers[node_id] = _Peer(content, now)
+            peer = self._peers[node_id] = _Peer(content, now, self._rows.get(node_id))
         peer.content, peer.heard, peer.missing_since = content, now, None
         self._missing.discard(node_id)
         self._changed[node_id] = None
@@ -114,18 +115,20 @@ class PeerBook:
 
     def learned(self, rows: Mapping[NodeId, NodeRow]) -> None:
         """bmx7 told where nodes are, and how good the way there is."""
+        self._rows = rows
         for node_id in rows.keys() & self._peers.keys():
-            peer = self._peers[node_id]
-            if peer.row != rows[node_id]:
-                peer.row = rows[node_id]
+            peer, row = self._peers[node_id], rows[node_id]
+            if row.address is None and peer.row is not None:
+                # Not known at this moment, as after a start of bmx7, is not another one.
+                row = replace(row, address=peer.row.address)
+            if peer.row != row:
+                peer.row = row
                 self._changed[node_id] = None
 
-    def unreachable(self) -> int:
-        """How many nodes could be spoken to, but have no endpoint yet."""
-        return sum(
-            isinstance(peer.content, Announcement) and _endpoint(peer) is None
-            for peer in self._peers.values()
-        )
+    def lacks_endpoint(self, node_id: NodeId) -> bool:
+        """Whether the node could be spoken to, if it were known where it is."""
+        peer = self._peers[node_id]
+        return isinstance(peer.content, Announcement) and _endpoint(peer) is None
 
     def deadline(self) -> float:
         """When `expire` has something to do; infinite if never."""

@@ -6,7 +6,6 @@ import os
 
 from ..core.config import Bmx7Config
 from .bmx7_command import CommandError, Refused, Unanswered, run
-from .bmx7_daemon import is_listening
 from .bmx7_files import FILE, Paths, remove, write_atomically
 from .text import printable
 
@@ -87,6 +86,4 @@ class Publisher:
         self.forgotten()
 
     async def _order(self, word: str, limit: float) -> None:
-        if not is_listening(self._paths.socket):
-            raise Unanswered("bmx7 is not running.")
         await run(self._config.command, self._config.runtime_dir, word, limit=limit)

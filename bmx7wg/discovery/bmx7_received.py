@@ -19,14 +19,14 @@ _SLICE: Final = 256  # names between two looks at the rest of the loop
 
 
 class Received:
-    """The directory ``rcvdSms``. *found* is called for every node that was not in the book."""
+    """The directory ``rcvdSms``. *unplaced* is called for a new node without endpoint."""
 
-    def __init__(self, directory: str, book: PeerBook, found: Callable[[], None]) -> None:
+    def __init__(self, directory: str, book: PeerBook, unplaced: Callable[[], None]) -> None:
         self.own: NodeId | None = None  # whose files are only echoes
         self.refusals: Final = Refusals()
         self._directory = directory
         self._book = book
-        self._found = found
+        self._unplaced = unplaced
 
     async def scan(self) -> None:
         """Read all that is there, leaving the loop its turns; raises OSError."""
@@ -85,8 +85,8 @@ class Received:
         known = node_id in self._book
         if not self._book.heard(node_id, content, time.monotonic()):
             self._refuse("too-many-nodes", str(node_id))
-        elif not known:
-            self._found()
+        elif not known and self._book.lacks_endpoint(node_id):
+            self._unplaced()
 
     def _refuse(self, reason: str, about: str | bytes) -> None:
         self.refusals.count(reason, about, time.monotonic())

@@ -120,11 +120,14 @@ def _node(row: Mapping[str, Any]) -> NodeRow | None:
         node_id = NodeId.parse(str(row.get("nodeId")))
     except ValueError:
         return None
+    address: IPv6Address | None
     try:
         address = IPv6Address(str(row.get("primaryIp")))
     except ValueError:  # "---" until the description is known
         address = None
-    hops, name = str(row.get("hops")), str(row.get("name"))
+    if address == IPv6Address(0):
+        address = None
+    hops, name = str(row.get("hops")), str(row.get("name", ""))
     return NodeRow(
         node_id=node_id,
         name=name if _NAME.fullmatch(name) and name != "---" else "",
