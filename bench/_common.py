@@ -37,7 +37,10 @@ def interleave(cases: Mapping[str, Callable[[], float]], runs: int) -> dict[str,
     for number in range(runs):
         for name, case in cases.items():
             _progress(f"run {number + 1} of {runs}: {name}")
-            results[name].append(case())
+            try:
+                results[name].append(case())
+            except LabError as error:
+                raise LabError(f"{name}: {error}") from error
     _progress("")
     return results
 
@@ -78,11 +81,12 @@ class Prober:
         namespaces: Sequence[Namespace],
         address: Callable[[Namespace], IPv6Address | None],
         period: float,
+        interface: str = "",
     ) -> None:
         self._namespaces = namespaces
         self._address = address
         self._period = period
-        self._pingers = {namespace.name: Pinger(namespace) for namespace in namespaces}
+        self._pingers = {namespace.name: Pinger(namespace, interface) for namespace in namespaces}
         order = [namespace.name for namespace in namespaces]
         self._pairs = {(one, other) for n, one in enumerate(order) for other in order[:n]}
         self._answered: dict[tuple[str, str], float] = {}

@@ -22,10 +22,13 @@ PERIOD = 0.002  # s between two pings of a pair
 
 
 class Other:
-    """A program with its command for each node; *prefix* is that of its mesh addresses."""
+    """A program with its command for each node, its interface and its addresses' first digits."""
 
-    def __init__(self, mesh: Mesh, prefix: str, command: Callable[[Node], str]) -> None:
+    def __init__(
+        self, mesh: Mesh, interface: str, prefix: str, command: Callable[[Node], str]
+    ) -> None:
         self._mesh = mesh
+        self._interface = interface
         self._prefix = prefix
         self._command = command
 
@@ -43,6 +46,8 @@ class Other:
 
     def start(self) -> float:
         """Start it on all nodes; the time of the last exec (monotonic, s)."""
+        for number, node in enumerate(self._mesh, 1):  # they go when the link is down
+            node.namespace.ip([f"address replace fd00::{number}/64 dev eth0 nodad"])
         for node in self._mesh:
             begin = time.monotonic()
             argv = ["/bin/sh", "-c", self._command(node)]
@@ -54,27 +59,24 @@ class Other:
             node.crash()
 
     def _address(self, namespace: Namespace) -> IPv6Address | None:
-        for line in namespace.proc("net/if_inet6").read_text().splitlines():
-            digits, *_, interface = line.split()
-            if digits.startswith(self._prefix) and interface != "eth0":
-                return IPv6Address(bytes.fromhex(digits))
-        return None
+        return namespace.address(self._interface, self._prefix)
 
 
 def yggdrasil(mesh: Mesh) -> Other:
     """Finds its neighbours by multicast, as we do; new keys at each start."""
     command = "mkdir -p /run/yggdrasil; exec yggdrasil -autoconf"
-    return Other(mesh, "02", lambda node: command)
+    return Other(mesh, "tun0", "02", lambda node: command)
 
 
 def tinc(mesh: Mesh) -> Other:
     """Keys are made and exchanged beforehand; each connects to the other."""
-    number_nodes(mesh)
     directories = {node.name: node.namespace.path("/run/tinc") for node in mesh}
     for number, node in enumerate(mesh, 1):
         other = next(name for name in directories if name != node.name)
         directory = directories[node.name]
-        write(directory / "tinc.conf", f"Name = {node.name}\nConnectTo = {other}\n")
+        write(
+            directory / "tinc.conf", f"Name = {node.name}\nConnectTo = {other}\nInterface = tinc\n"
+        )
         write(
             directory / "hosts" / node.name, f"Address = fd00::{number}\nSubnet = fd99::{number}\n"
         )
@@ -86,12 +88,12 @@ def tinc(mesh: Mesh) -> Other:
         for other in directories:
             key = (directories[one] / "hosts" / one).read_text()
             (directories[other] / "hosts" / one).write_text(key)
-    return Other(mesh, "fd99", lambda node: "exec tincd -c /run/tinc -D --pidfile=/run/tinc.pid")
+    command = "exec tincd -c /run/tinc -D --pidfile=/run/tinc.pid"
+    return Other(mesh, "tinc", "fd99", lambda node: command)
 
 
 def plain_wireguard(mesh: Mesh) -> Other:
     """wireguard-go, told by wg(8) all there is to know: the floor for what we build on it."""
-    number_nodes(mesh)
     private = {node.name: succeed(node, ["wg", "genkey"]).strip() for node in mesh}
     public = {
         name: subprocess.run(
@@ -116,12 +118,7 @@ def plain_wireguard(mesh: Mesh) -> Other:
         )
         return " && ".join(steps)
 
-    return Other(mesh, "fd98", command)
-
-
-def number_nodes(mesh: Mesh) -> None:
-    for number, node in enumerate(mesh, 1):
-        node.namespace.ip([f"address replace fd00::{number}/64 dev eth0 nodad"])
+    return Other(mesh, "wg0", "fd98", command)
 
 
 def write(path: Path, text: str) -> Path:

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
@@ -149,6 +150,14 @@ class Namespace:
     def proc(self, name: str) -> Path:
         """A file of proc(5) as the holder has it, such as "net/if_inet6"."""
         return Path(f"/proc/{self.pid}/{name}")
+
+    def address(self, interface: str, prefix: str) -> IPv6Address | None:
+        """The first IPv6 address of an interface that begins with those hexadecimal digits."""
+        for line in self.proc("net/if_inet6").read_text().splitlines():
+            digits, *_, name = line.split()
+            if name == interface and digits.startswith(prefix):
+                return IPv6Address(bytes.fromhex(digits))
+        return None
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """The command that runs *argv* in there."""

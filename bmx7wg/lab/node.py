@@ -197,12 +197,7 @@ class Node:
 
     def mesh_address(self, device: str = DEFAULT_DEVICE) -> IPv6Address | None:
         """The address in the mesh, read from the kernel; None without a device."""
-        table = self.namespace.proc("net/if_inet6").read_text()
-        for line in table.splitlines():
-            digits, *_, interface = line.split()
-            if interface == device and digits.startswith("fd77"):
-                return IPv6Address(bytes.fromhex(digits))
-        return None
+        return self.namespace.address(device, "fd77")
 
     # -- by hand --------------------------------------------------------------------------
 

@@ -33,11 +33,14 @@ class Reply:
 
 
 class Pinger:
-    """Sends echo requests from a node and sees the replies."""
+    """Sends echo requests from a node and sees the replies; link-local ones on an interface."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, interface: str = "") -> None:
         self.name: Final = namespace.name
         self._socket = namespace.in_network(_open)
+        if interface:
+            name = interface.encode()
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
         self._id = os.getpid() & 0xFFFF
 
     def __enter__(self) -> Pinger:
