@@ -55,7 +55,7 @@ def test_peers_and_their_filter(mesh: Service, bus: dict[str, str]) -> None:
 
 
 def test_a_state_that_is_none_is_a_wrong_usage(mesh: Service, bus: dict[str, str]) -> None:
-    done = run("peers", "--state", "conected", **bus)
+    done = run("peers", "--state", "linked", **bus)
     assert done.status == 2 and "connected" in done.err and not done.out
 
 
