@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .connection import CALL_TIMEOUT, Connection, Incoming
+from .connection import CALL_TIMEOUT, Connection
 from .errors import NAME_HAS_NO_OWNER, SERVICE_UNKNOWN, BusUnavailable, CallError, ServiceNotRunning
+from .library import Incoming
 from .names import BUS, DEVICE, MANAGER, NAME, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
 from .wire import Flag, Header
 

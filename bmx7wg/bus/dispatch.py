@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from ..core.identity import NodeId, parse_key
 from . import errors
-from .connection import Connection, Incoming
+from .connection import Connection
 from .contract import Interface, Method, node
 from .errors import CallError
+from .library import Incoming
 from .names import (
     DEVICE_PATH,
     INTROSPECTABLE,

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from .connection import TURN, Connection
+from .connection import Connection
+from .library import TURN
 from .names import OBJECT_MANAGER, PROPERTIES, ROOT
 from .tree import Object, Tree
 from .values import marshal

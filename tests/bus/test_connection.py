@@ -247,24 +247,24 @@ def test_rude_callers_harm_nobody(daemon: Daemon, run_async) -> None:
     def junk(connection: Connection, number: int) -> None:
         connection._send(
             Kind.CALL,
+            marshal("u", (2_000_000,)) + bytes(2_000_000),
             destination=NAME,
             path=ROOT,
             interface=MANAGER,
             member="GetPeerByNodeId",
             signature="ay",
-            body=marshal("u", (2_000_000,)) + bytes(2_000_000),
         )
 
     def signatures(connection: Connection, number: int) -> None:
         inside = bin(number)[2:].replace("0", "u").replace("1", "i")
         connection._send(
             Kind.CALL,
+            marshal("ssv", (MANAGER, "State", (f"({inside})", [0] * len(inside)))),
             destination=NAME,
             path=ROOT,
             interface=PROPERTIES,
             member="Set",
             signature="ssv",
-            body=marshal("ssv", (MANAGER, "State", (f"({inside})", [0] * len(inside)))),
         )
 
     async def look() -> None:
@@ -309,22 +309,22 @@ def test_signals_of_strangers_are_not_believed(daemon: Daemon, run_async) -> Non
                 fields = {"destination": target} if target else {}
                 stranger._send(
                     Kind.SIGNAL,
+                    body,
                     path=ROOT,
                     interface=PROPERTIES,
                     member="PropertiesChanged",
                     signature="sa{sv}as",
-                    body=body,
                     **fields,
                 )
             lost = marshal("s", (NAME,))
             stranger._send(
                 Kind.SIGNAL,
+                lost,
                 destination=owner,
                 path="/org/freedesktop/DBus",
                 interface=BUS,
                 member="NameLost",
                 signature="s",
-                body=lost,
             )
             await stranger.call_bus("GetId")
             await client.managed_objects()

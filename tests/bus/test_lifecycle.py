@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from bmx7wg.bus.names import MANAGER, NAME, PEER, PROPERTIES, ROOT, peer_path
 from bmx7wg.bus.service import Bus
 from bmx7wg.core.model import Changes
 
+from .daemon import ROOT as ROOT_OF_TREE
 from .daemon import Daemon
 from .samples import Counting, node_id, on_the_bus, peer, until
 
@@ -201,3 +204,14 @@ def test_a_call_that_is_not_answered(daemon: Daemon, run_async) -> None:
         deaf.close()
 
     run_async(look())
+
+
+def test_what_is_imported() -> None:
+    """A command line starts at once: no GLib, no cryptography, nothing of the core."""
+    code = "import sys, bmx7wg.bus.client; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT_OF_TREE, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert not {"gi", "cryptography", "bmx7wg.core.model", "json"} & loaded
+    assert "dbus_next.aio" in loaded
