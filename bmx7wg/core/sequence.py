@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 RESERVE: Final = 10 * 60 * 1_000_000  # µs; a write to disk every ten minutes at most
+LARGEST: Final = 10**19  # of 2^64; the year 318,000
 
 
 class Sequence:
@@ -17,8 +18,8 @@ class Sequence:
     """
 
     def __init__(self, previous: int, reserve: Callable[[int], None]) -> None:
-        if not 0 <= previous < 1 << 63:
-            raise ValueError("a sequence number is between 0 and 2^63")
+        if not 0 <= previous < LARGEST:
+            raise ValueError(f"a sequence number is between 0 and {LARGEST}")
         self.last = previous
         self._reserved = 0
         self._reserve = reserve

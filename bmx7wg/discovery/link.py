@@ -271,9 +271,9 @@ class LinkSource:
     def _reserve(self, sequence: int) -> None:
         try:
             self._save_sequence(sequence)
-        except OSError as error:
+        except Exception as error:  # whatever the store says, neighbours go on being found
             self._counters["save-errors"] += 1
-            self._say("the sequence number can't be kept: %s", error.strerror)
+            self._say("the sequence number can't be kept: %s", error)
 
     def _say(self, message: str, *args: object) -> None:
         if self._lines.take(time.monotonic()):
