@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -76,11 +77,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"bmx7-wg {__version__}")
     top.set_defaults(run=_status)
     verbs = top.add_subparsers(metavar="COMMAND", title="commands")
+    add = partial(verbs.add_parser, parents=[common], allow_abbrev=False)
 
-    status = verbs.add_parser("status", parents=[common], help="this node, its device, its peers")
+    status = add("status", help="this node, its device, its peers")
     status.set_defaults(run=_status)
 
-    peers = verbs.add_parser("peers", parents=[common], help="a table of the peers")
+    peers = add("peers", help="a table of the peers")
     peers.add_argument(
         "--state",
         action="append",
@@ -90,27 +92,24 @@ def parser() -> argparse.ArgumentParser:
     )
     peers.set_defaults(run=_peers)
 
-    peer = verbs.add_parser("peer", parents=[common], help="everything about one peer")
+    peer = add("peer", help="everything about one peer")
     peer.add_argument(
         "node", metavar="NODE", help="name, beginning of the node id, mesh address or public key"
     )
     peer.set_defaults(run=_peer)
 
-    monitor = verbs.add_parser("monitor", parents=[common], help="changes as they happen")
+    monitor = add("monitor", help="changes as they happen")
     monitor.set_defaults(run=_monitor)
 
-    doctor = verbs.add_parser(
-        "doctor", parents=[common, files], help="what is wrong and what to do about it"
-    )
+    doctor = add("doctor", parents=[common, files], help="what is wrong and what to do about it")
     doctor.set_defaults(run=_doctor)
 
-    config = verbs.add_parser("config", help="the configuration, without the service")
+    config = add("config", parents=[], help="the configuration, without the service")
     what = config.add_subparsers(metavar="check|show", required=True)
-    check = what.add_parser("check", parents=[common, files], help="is it valid?")
+    add = partial(what.add_parser, parents=[common, files], allow_abbrev=False)
+    check = add("check", help="is it valid?")
     check.set_defaults(run=_config_check)
-    show = what.add_parser(
-        "show", parents=[common, files], help="every value and where it comes from"
-    )
+    show = add("show", help="every value and where it comes from")
     show.set_defaults(run=_config_show)
     return top
 
