@@ -107,27 +107,22 @@ class Dispatcher:
             if header.interface != PEER_STANDARD:  # which the specification puts on any path
                 raise CallError(errors.UNKNOWN_OBJECT, f"There is no object {header.path}.")
             interfaces = (self._peer_standard,)
-        for interface in interfaces:
-            if header.interface in (interface.name, ""):
-                method = interface.methods.get(header.member)
-                if method is not None:
-                    break
-                if header.interface:
-                    text = f"{interface.name} has no method {header.member}."
-                    raise CallError(errors.UNKNOWN_METHOD, text)
-        else:
-            if not header.interface:
-                text = f"{header.path} has no method {header.member}."
-                raise CallError(errors.UNKNOWN_METHOD, text)
+        named = [item for item in interfaces if header.interface in (item.name, "")]
+        if not named:
             text = f"{header.path} has no interface {header.interface}."
             raise CallError(errors.UNKNOWN_INTERFACE, text)
+        able = [item for item in named if header.member in item.methods]
+        if not able:
+            text = f"{header.interface or header.path} has no method {header.member}."
+            raise CallError(errors.UNKNOWN_METHOD, text)
+        method = able[0].methods[header.member]
         if header.signature != method.arguments:
             text = (
                 f"{method.name} takes arguments of the signature '{method.arguments}', "
                 f"not '{header.signature}'."
             )
             raise CallError(errors.INVALID_ARGS, text)
-        return interface, method
+        return able[0], method
 
     # -- reading
 
