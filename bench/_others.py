@@ -14,7 +14,7 @@ from pathlib import Path
 from _common import Prober
 
 from bmx7wg.lab.mesh import Mesh
-from bmx7wg.lab.namespace import Namespace
+from bmx7wg.lab.namespace import Namespace, Process
 from bmx7wg.lab.node import Node
 from bmx7wg.lab.waiting import LabError
 
@@ -31,6 +31,7 @@ class Other:
         self._interface = interface
         self._prefix = prefix
         self._command = command
+        self.processes: list[Process] = []
 
     def probe(self) -> Prober:
         return Prober([node.namespace for node in self._mesh], self._address, PERIOD)
@@ -51,10 +52,12 @@ class Other:
         for node in self._mesh:
             begin = time.monotonic()
             argv = ["/bin/sh", "-c", self._command(node)]
-            node.namespace.spawn(argv, env=node.programs.environment())
+            environment = node.programs.environment()
+            self.processes.append(node.namespace.spawn(argv, env=environment))
         return begin
 
     def stop(self) -> None:
+        self.processes.clear()
         for node in self._mesh:
             node.crash()
 
