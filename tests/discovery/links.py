@@ -12,12 +12,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from ipaddress import IPv6Address
 from typing import Any
 
 from bmx7wg.core.config import LinkConfig
@@ -32,7 +35,7 @@ from bmx7wg.core.model import (
 )
 from bmx7wg.discovery.link import LinkSource
 
-CLONE_NEWNET = 0x40000000
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -67,11 +70,40 @@ class Namespace:
     def enter(self) -> None:
         """Move the calling thread into this namespace."""
         with open(f"/run/netns/{self.name}", "rb") as file:
-            if _libc.setns(file.fileno(), CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
+            _set_namespace(file.fileno())
+
+    def batch(self, commands: str) -> None:
+        """Many commands of ip(8), one a line, in no time."""
+        subprocess.run(["ip", "-n", self.name, "-batch", "-"], check=True, input=commands.encode())
+
+    def addresses(self, interface: str) -> list[IPv6Address]:
+        """The usable link-local addresses of an interface."""
+        command = ["ip", "-n", self.name, "-j", "address", "show", "dev", interface]
+        (shown,) = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        return [
+            IPv6Address(info["local"])
+            for info in shown["addr_info"]
+            if info["scope"] == "link" and not info.get("tentative")
+        ]
 
     def delete(self) -> None:
         run("ip", "netns", "delete", self.name)
+
+
+@contextlib.contextmanager
+def in_namespace(namespace: Namespace) -> Iterator[None]:
+    """This thread is inside *namespace* meanwhile; what it opens stays there."""
+    with open("/proc/thread-self/ns/net", "rb") as home:
+        namespace.enter()
+        try:
+            yield
+        finally:
+            _set_namespace(home.fileno())
+
+
+def _set_namespace(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 class Switch:
@@ -111,7 +143,8 @@ class Node:
         seed: bytes | None = None,
     ) -> None:
         self.namespace = namespace
-        self.key = SigningKey(seed or SigningKey.generate_seed())
+        self.seed = seed or SigningKey.generate_seed()
+        self.key = SigningKey(self.seed)
         self.node_id = self.key.node_id
         self.said = Announcement(self.key.public, 6277, namespace.name.rpartition("-")[2])
         self.observed: list[Observation] = []
@@ -144,6 +177,26 @@ class Node:
     def stop(self) -> None:
         self._call(self.source.stop())
 
+    def silence(self) -> None:
+        """As if it were killed: it hears and says nothing from now on."""
+        self.namespace.ip("link", "delete", "e0")
+
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Its event loop stands still meanwhile."""
+        standing, go_on = threading.Event(), threading.Event()
+
+        def stand() -> None:
+            standing.set()
+            go_on.wait(30)
+
+        self._loop.call_soon_threadsafe(stand)
+        standing.wait(10)
+        try:
+            yield
+        finally:
+            go_on.set()
+
     def close(self) -> None:
         self._call(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -170,6 +223,14 @@ class Node:
     @property
     def ready(self) -> bool:
         return self.status.state is SourceState.READY
+
+    def address(self, interface: str = "e0") -> IPv6Address:
+        (address,) = self.namespace.addresses(interface)
+        return address
+
+    def index(self, interface: str = "e0") -> int:
+        with in_namespace(self.namespace):
+            return socket.if_nametoindex(interface)
 
     def wait_for(self, other: Node, seconds: float = 10.0) -> Announced:
         wait_for(lambda: other.node_id in self.known, f"{other.said.name} is known", seconds)
