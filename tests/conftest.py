@@ -46,9 +46,9 @@ def _namespaces() -> set[str]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     """A child process, or a network namespace named after this process, fails its test."""
-    children = _children()
+    children, namespaces = _children(), _namespaces()
     yield
     left = _children() - children
     assert not left, f"processes left behind: {left}"
-    mine = {name for name in _namespaces() if str(os.getpid()) in name}
+    mine = {name for name in _namespaces() - namespaces if str(os.getpid()) in name}
     assert not mine, f"network namespaces left behind: {mine}"

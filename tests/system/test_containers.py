@@ -1,0 +1,185 @@
+"""The package in booted Debian systems, two of each release on one link.
+
+The tests of one release share its two containers and build on one another in the order of this
+file: from the installation to the purge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from .container import Container, Failed, booted
+from .guests import (
+    NAME,
+    PATH,
+    SUITES,
+    connect,
+    container_root,
+    files,
+    install,
+    main_pid,
+    mesh_address,
+    read,
+)
+
+Pair = tuple[Container, Container]
+
+EXPOSURE = 2.0  # what systemd-analyze counts; the peers of this service have 3 to 10
+BROKEN = "/etc/bmx7-wg/conf.d/broken.toml"
+STATE = f"busctl get-property {NAME} {PATH} {NAME}.Manager State"
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def bare_pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with booted(container_root(request.param), 2) as (one, other):
+        yield one, other
+
+
+@pytest.fixture(scope="module")
+def files_before(bare_pair: Pair) -> set[str]:
+    return files(bare_pair[0].root)
+
+
+@pytest.fixture(scope="module")
+def pair(bare_pair: Pair, files_before: set[str]) -> Pair:
+    for container in bare_pair:
+        try:
+            install(container)
+        except Failed as error:
+            raise Failed(f"{error}\n{container.journal()}") from None
+    return bare_pair
+
+
+def test_the_service_is_enabled_and_started(pair: Pair) -> None:
+    for container in pair:
+        container.run("systemctl is-enabled bmx7-wg && systemctl is-active bmx7-wg")
+        assert "via link" in container.run("systemctl status bmx7-wg").output
+        assert container.run("systemctl --failed --no-legend").output == ""
+
+
+def test_they_find_and_ping_each_other(pair: Pair) -> None:
+    connect(*pair)
+    for here, there in (pair, pair[::-1]):
+        identity = read(there, "", "Manager", "NodeId").lower()
+        assert f"{PATH}/peer/{identity}" in here.run(f"busctl tree {NAME}").output
+        assert read(here, f"/peer/{identity}", "Peer", "State") == "connected"
+        assert mesh_address(there) in here.run("bmx7-wg peers").output
+
+
+def test_the_device_is_that_of_wireguard_go(pair: Pair) -> None:
+    assert read(pair[0], "/device", "Device", "Backend") == "userspace"
+    processes = pair[0].run("systemctl status bmx7-wg").output
+    assert "wireguard-go wgBmx7" in processes
+
+
+def test_the_unit_is_sound_and_confined(pair: Pair) -> None:
+    assert pair[0].run("systemd-analyze verify --man=no bmx7-wg.service").output == ""
+    security = pair[0].run("systemd-analyze security --no-pager bmx7-wg").output
+    exposure = re.search(r"exposure level for bmx7-wg.service: ([0-9.]+)", security)
+    assert exposure and float(exposure[1]) <= EXPOSURE, security
+
+
+def test_the_service_cannot_write_elsewhere(pair: Pair) -> None:
+    inside = f"nsenter --target={main_pid(pair[0])} --mount"
+    for place in ("/usr/bin/new", "/etc/bmx7-wg/new", "/var/lib/new"):
+        refused = pair[0].run(f"{inside} touch {place}", check=False)
+        assert "Read-only file system" in refused.output
+    assert pair[0].run(f"{inside} ls /root", check=False).output == ""
+    pair[0].run(f"{inside} touch /var/lib/bmx7-wg/new && rm /var/lib/bmx7-wg/new")
+
+
+def test_keys_are_for_root_alone(pair: Pair) -> None:
+    shown = pair[0].run("find /var/lib/bmx7-wg -printf '%m %y %U\\n' | sort -u").output
+    assert shown.splitlines() == ["600 f 0", "700 d 0"]
+
+
+def test_everybody_may_look_and_only_root_may_change(pair: Pair) -> None:
+    nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups"
+    assert "running" in pair[0].run(f"{nobody} {STATE}").output
+    pair[0].run(f"{nobody} bmx7-wg status")
+    call = f"{nobody} busctl call {NAME} {PATH} {NAME}.Manager Reload"
+    refused = pair[0].run(call, check=False)
+    assert refused.status != 0
+
+
+def test_a_reload_with_a_broken_configuration_changes_nothing(pair: Pair) -> None:
+    before = main_pid(pair[0])
+    pair[0].run(f"echo 'nonsense = 1' >{BROKEN}")
+    pair[0].run("systemctl reload bmx7-wg", check=False)
+    pair[0].wait("journalctl --boot --unit=bmx7-wg | grep nonsense")
+    pair[0].run("systemctl is-active bmx7-wg")
+    assert main_pid(pair[0]) == before
+    connect(*pair)
+
+
+def test_a_broken_configuration_at_start_is_exit_status_78(pair: Pair) -> None:
+    pair[0].run("systemctl restart bmx7-wg", check=False)
+    pair[0].wait("systemctl is-failed bmx7-wg")
+    shown = pair[0].run("systemctl show --property=ExecMainStatus,NRestarts bmx7-wg").output
+    assert set(shown.splitlines()) == {"ExecMainStatus=78", "NRestarts=0"}
+    pair[0].run(f"rm {BROKEN} && systemctl start bmx7-wg")
+    connect(*pair)
+
+
+def test_a_restart_keeps_the_identity(pair: Pair) -> None:
+    before = read(pair[0], "", "Manager", "NodeId")
+    pair[0].run("systemctl restart bmx7-wg")
+    assert read(pair[0], "", "Manager", "NodeId") == before
+    connect(*pair)
+
+
+def test_a_killed_service_comes_back(pair: Pair) -> None:
+    before = main_pid(pair[0])
+    pair[0].run("systemctl kill --kill-whom=main --signal=KILL bmx7-wg")
+    pair[0].wait(
+        "systemctl is-active bmx7-wg && test $(systemctl show -P MainPID bmx7-wg)" f" != {before}"
+    )
+    connect(*pair)
+
+
+def test_a_stop_takes_the_device_and_says_goodbye(pair: Pair) -> None:
+    identity = read(pair[0], "", "Manager", "NodeId").lower()
+    pair[0].run("systemctl stop bmx7-wg")
+    assert pair[0].run("ip link show dev wgBmx7", check=False).status != 0
+    assert pair[0].run("ls /run/wireguard /run/bmx7").output.split() == [
+        "/run/bmx7:",
+        "/run/wireguard:",
+    ]
+    state = f"busctl get-property {NAME} {PATH}/peer/{identity} {NAME}.Peer State"
+    pair[1].wait(f"{state} | grep lost")
+
+
+def test_the_bus_starts_the_service(pair: Pair) -> None:
+    pair[0].run(STATE)
+    connect(*pair)
+
+
+def test_the_bus_does_not_start_a_disabled_service(pair: Pair) -> None:
+    pair[0].run("systemctl disable --now bmx7-wg")
+    refused = pair[0].run(STATE, check=False)
+    assert refused.status != 0
+    assert pair[0].run("systemctl is-active bmx7-wg", check=False).output.strip() == "inactive"
+    pair[0].run("systemctl enable --now bmx7-wg")
+    connect(*pair)
+
+
+def test_removal_keeps_the_identity_and_a_purge_nothing(pair: Pair, files_before: set[str]) -> None:
+    container = pair[0]
+    identity = read(container, "", "Manager", "NodeId")
+    container.run("apt-get -qq remove bmx7-wg")
+    assert container.run("ip link show dev wgBmx7", check=False).status != 0
+    assert container.run("systemctl is-active bmx7-wg", check=False).status != 0
+    install(container)
+    assert read(container, "", "Manager", "NodeId") == identity
+
+    container.run("apt-get -qq purge bmx7-wg")
+    assert container.run("ip link show dev wgBmx7", check=False).status != 0
+    assert files(container.root) - files_before == set()
+    assert container.run("ls -d /run/*bmx7* /run/wireguard", check=False).status != 0
+    assert container.run("systemctl --failed --no-legend").output == ""
+    install(container)
+    assert read(container, "", "Manager", "NodeId") != identity
+    connect(*pair)
