@@ -30,7 +30,6 @@ from .source import Observer
 
 _log = logging.getLogger("bmx7wg.discovery")
 
-_IDENTIFY_LIMIT: Final = 1.0  # s; the service can't begin before
 _STOP_LIMIT: Final = 1.0  # s for bmx7 to take our withdrawal; stop() has 2 s in all
 _NEVER: Final = float("inf")
 _DAY: Final = 86400.0  # s; what a timer of the loop can take
@@ -73,11 +72,6 @@ class Bmx7Source:
         self._scan_backoff = Backoff(timings)
         self._look_backoff = Backoff(timings)
         self._publish_backoff = Backoff(timings)
-
-    async def identify(self) -> NodeIdentity | None:
-        """Who this node is; None if bmx7 can't tell now. To be asked before `start`."""
-        overview, _ = await look(self._config, self._paths, (), limit=_IDENTIFY_LIMIT)
-        return overview.own
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="bmx7 discovery")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any, Final
 
+from ..core.announcement import is_label
 from ..core.identity import NodeId
 
 #: One round trip for all that we want to know.
@@ -23,7 +24,6 @@ _SECTION: Final = re.compile(r"([A-Z]+):")
 _COLUMN: Final = re.compile(r"\S+ *")
 _METRIC: Final = re.compile(r"([0-9]{1,12})(?:\.[0-9]+)?([KMG]?)")
 _UNIT: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-_NAME: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")  # what bmx7 lets through
 _MAX_HOPS: Final = 63  # bmx7's own bound (maxPathHops)
 
 
@@ -33,7 +33,6 @@ class NodeIdentity:
 
     node_id: NodeId
     name: str
-    address: IPv6Address | None
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,14 @@ def overview_of_tables(text: str) -> Overview:
         nodes[node.node_id] = node
         # Short ids can be chosen (they are 32 bits); only our own row is 0 hops away.
         if key == us and row.get("hops") == "0":
-            own = NodeIdentity(node.node_id, node.name, node.address)
+            own = NodeIdentity(node.node_id, node.name)
     return Overview(own, nodes, _interfaces(tables.get("INTERFACES", [])))
 
 
 def identity_of_json(data: bytes) -> NodeIdentity | None:
     """Read ``json/status``; None when it is cut off or something else."""
     node = _node(_object(_object(_loads(data)).get("status")))
-    return None if node is None else NodeIdentity(node.node_id, node.name, node.address)
+    return None if node is None else NodeIdentity(node.node_id, node.name)
 
 
 def node_of_json(data: bytes) -> NodeRow | None:
@@ -130,7 +129,7 @@ def _node(row: Mapping[str, Any]) -> NodeRow | None:
     hops, name = str(row.get("hops")), str(row.get("name", ""))
     return NodeRow(
         node_id=node_id,
-        name=name if _NAME.fullmatch(name) and name != "---" else "",
+        name=name if is_label(name) else "",  # bmx7 also lets "_" and "." through
         address=address,
         metric=parse_metric(str(row.get("metric"))),
         hops=min(int(hops), _MAX_HOPS) if hops.isascii() and hops.isdigit() else 0,
