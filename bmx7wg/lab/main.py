@@ -130,15 +130,13 @@ def _status(arguments: argparse.Namespace) -> int:
 def _describe(node: Node) -> tuple[str, bool]:
     if not node.namespace.alive:
         return f"{'-':41} ended", False
+    address = str(node.mesh_address() or "-")
     try:
-        objects = node.objects()
+        state, peers = node.state(), [peer.state for peer in node.peers()]
     except LabError:
-        return f"{str(node.mesh_address() or '-'):41} no answer on the bus", False
-    manager = next(found["Manager"] for found in objects.values() if "Manager" in found)
-    peers = [found["Peer"]["State"] for found in objects.values() if "Peer" in found]
-    counted = ", ".join(f"{peers.count(state)} {state}" for state in sorted(set(peers)))
-    line = f"{str(node.mesh_address() or '-'):41} {manager['State']:9} {counted or 'none'}"
-    return line, manager["State"] == "running"
+        return f"{address:41} no answer on the bus", False
+    counted = ", ".join(f"{peers.count(word)} {word}" for word in sorted(set(peers)))
+    return f"{address:41} {state:9} {counted or 'none'}", state == "running"
 
 
 def _down(arguments: argparse.Namespace) -> int:

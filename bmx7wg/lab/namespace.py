@@ -63,6 +63,7 @@ class Namespace:
         self.pid: Final = pid
         self.start_time: Final = start_time
         self._holder: subprocess.Popen[str] | None = None
+        self._spawned: list[Process] = []
 
     @classmethod
     def create(cls, name: str) -> Namespace:
@@ -117,6 +118,8 @@ class Namespace:
                 self._holder.stdin.close()
             self._holder.wait()
             self._holder = None
+        while self._spawned:
+            self._spawned.pop().wait(_END_TIMEOUT)
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -175,7 +178,7 @@ class Namespace:
         stderr: int | IO[Any] = subprocess.DEVNULL,
     ) -> Process:
         """Start a process that stays in there, in a session of its own."""
-        return Process(
+        process = Process(
             subprocess.Popen(
                 self.command(argv),
                 env=dict(env),
@@ -185,6 +188,8 @@ class Namespace:
                 start_new_session=True,
             )
         )
+        self._spawned.append(process)
+        return process
 
     def ip(self, lines: Iterable[str]) -> None:
         """Run lines of ip(8) in the network namespace; LabError with what it says."""

@@ -173,6 +173,12 @@ class Node:
             for path, interfaces in managed.items()
         }
 
+    def state(self) -> str:
+        """What the service says of itself: starting, running, degraded, stopping."""
+        properties = "org.freedesktop.DBus.Properties"
+        (state,) = self.bus.call(NAME, PATH, properties, "Get", "ss", NAME + ".Manager", "State")
+        return str(state["data"])
+
     def peers(self) -> list[Peer]:
         """The peers on the bus."""
         found = []
