@@ -61,7 +61,8 @@ deb: ## the Debian packages, in build/deb/
 	@rm -rf build/deb
 	@mkdir -p $(SOURCE)
 	@git ls-files -z --cached --others --exclude-standard \
-		| tar --create --null --files-from=- | tar --extract --directory=$(SOURCE)
+		| tar --create --file=$(SOURCE).tar --null --files-from=- --ignore-failed-read
+	@tar --extract --file=$(SOURCE).tar --directory=$(SOURCE)
 	cd $(SOURCE) && dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary
 
 man: $(MANPAGES) ## the manual pages, in build/man/

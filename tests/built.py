@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parents[1] / "build" / "deb"
+SOURCE = DIRECTORY / "bmx7-wg.tar"  # what they were made of
 
 
 def package(name: str) -> Path:

@@ -45,6 +45,7 @@ StandardOutput=null
 StandardError=null
 """
 
+
 @dataclass(frozen=True)
 class Job:
     name: str  # a file name; jobs run in the order of their names

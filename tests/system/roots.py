@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUILD_TIMEOUT = 900.0  # s; 40 s with a near mirror
+COMMAND_TIMEOUT = 300.0  # s
 
 TREE = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("BMX7WG_CACHE") or TREE / ".cache")
@@ -81,6 +82,28 @@ def scratch(name: str) -> Iterator[Path]:
 def copy(source: Path, target: Path) -> None:
     """Copy a tree with owners, modes, links and extended attributes; share blocks if possible."""
     subprocess.run(["cp", "-a", "--reflink=auto", f"{source}/.", str(target)], check=True)
+
+
+def run(root: Path, command: str) -> str:
+    """Run a shell command in a root file system that is not booted; its output, both streams.
+
+    Raises AssertionError with the output if its status isn't 0.
+    """
+    done = subprocess.run(
+        [
+            *("systemd-nspawn", "--quiet", f"--directory={root}", "--register=no", "--keep-unit"),
+            *("--private-network", "--as-pid2", "--pipe", "--link-journal=no"),
+            *("--setenv=DEBIAN_FRONTEND=noninteractive", "--resolv-conf=off", "--timezone=off"),
+            *("/bin/sh", "-c", command),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=COMMAND_TIMEOUT,
+    )
+    output = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, f"`{command}`: status {done.returncode}\n{output}"
+    return output
 
 
 def apt_sources(suite: str) -> list[str]:
