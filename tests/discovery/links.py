@@ -76,10 +76,19 @@ class Namespace:
         """Many commands of ip(8), one a line, in no time."""
         subprocess.run(["ip", "-n", self.name, "-batch", "-"], check=True, input=commands.encode())
 
-    def addresses(self, interface: str) -> list[IPv6Address]:
-        """The usable link-local addresses of an interface."""
+    def is_ready(self, interface: str) -> bool:
+        """Whether the interface is up, has carrier and a usable link-local address."""
+        return self._show(interface)["operstate"] == "UP" and bool(self.addresses(interface))
+
+    def _show(self, interface: str) -> dict[str, Any]:
         command = ["ip", "-n", self.name, "-j", "address", "show", "dev", interface]
         (shown,) = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        assert isinstance(shown, dict)
+        return shown
+
+    def addresses(self, interface: str) -> list[IPv6Address]:
+        """The usable link-local addresses of an interface."""
+        shown = self._show(interface)
         return [
             IPv6Address(info["local"])
             for info in shown["addr_info"]

@@ -271,25 +271,22 @@ def test_an_address_that_is_not_link_local(lab: Ground) -> None:
 
 
 def interfaces_used(lab: Ground, *patterns: str, exclude: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Of a host with one interface of each sort, those that are used."""
+    """Of a host with one interface of each sort, all ready, those that are used."""
     switch = lab.switch()
     host = lab.namespace("host")
     host.ip("link", "set", "lo", "up")
-    for name in ("eth0", "wlan0", "veth12", "wgBmx7", "ve-guest"):
+    plugged = ("eth0", "wlan0", "veth12", "wgBmx7", "ve-guest")
+    bridges = ("docker0", "br-0123456789ab", "br-lan", "virbr0")
+    for name in plugged:
         switch.plug(host, name)
-    for bridge in ("docker0", "br-0123456789ab", "br-lan", "virbr0"):
-        inside = Switch(host, bridge)
-        host.ip("link", "add", f"p{bridge[-4:]}", "type", "veth", "peer", f"q{bridge[-4:]}")
-        host.ip("link", "set", f"p{bridge[-4:]}", "master", inside.bridge, "up")
-        host.ip("link", "set", f"q{bridge[-4:]}", "master", inside.bridge, "up")
+    for number, bridge in enumerate(bridges):
+        Switch(host, bridge).plug(host, f"ve-{number}")
     host.ip("tuntap", "add", "tap0", "mode", "tap")
     host.ip("link", "set", "tap0", "up")
     host.ip("link", "add", "down0", "type", "veth", "peer", "down1")
-    node = lab.node(host, config=LinkConfig(patterns), exclude=exclude)
-    # The last one to be ready is any of them, so settle on one that is always wanted.
-    wait_for(lambda: "br-lan" in node.status.interfaces, "br-lan is used")
-    wait_for(lambda: "eth0" in node.status.interfaces or patterns, "eth0 is used")
-    return node.status.interfaces
+    for name in plugged + bridges:
+        wait_for(lambda: host.is_ready(name), f"{name} is ready")
+    return lab.node(host, config=LinkConfig(patterns), exclude=exclude).status.interfaces
 
 
 def test_interfaces_by_default(lab: Ground) -> None:
@@ -303,5 +300,17 @@ def test_interfaces_by_default_without_some(lab: Ground) -> None:
 
 
 def test_interfaces_as_configured(lab: Ground) -> None:
-    used = interfaces_used(lab, "br-*", "docker0", "!br-0*", exclude=("wgBmx7",))
+    used = interfaces_used(lab, "br-*", "docker0", "wg*", "!br-0*", exclude=("wgBmx7",))
     assert used == ("br-lan", "docker0")
+
+
+def test_a_bridge_that_loses_a_port_does_not_lose_it_for_us(lab: Ground) -> None:
+    _, a, b = pair(lab)
+    a.namespace.ip("link", "add", "br-lan", "type", "bridge", "mcast_snooping", "0")
+    a.namespace.ip("link", "set", "br-lan", "up")
+    a.namespace.ip("link", "set", "e0", "master", "br-lan")
+    wait_for(lambda: a.status.interfaces == ("br-lan",), "the bridge in place of its port")
+    wait_for(lambda: endpoint_of(a, b).interface == "br-lan", "b is heard there")
+    a.namespace.ip("link", "set", "e0", "nomaster")
+    wait_for(lambda: a.status.interfaces == ("e0",), "the port by itself")
+    wait_for(lambda: endpoint_of(a, b).interface == "e0", "b is heard there again")
