@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import select
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import (
@@ -75,6 +77,7 @@ _RTN_UNICAST: Final = 1
 RT_TABLE_MAIN: Final = 254
 RTPROT_KERNEL: Final = 2
 RTPROT_STATIC: Final = 4
+_PROTOCOL_OFFSET: Final = 5  # in struct rtmsg
 
 # linux/if.h, linux/if_addr.h, linux/if_link.h
 IFF_UP: Final = 0x1
@@ -86,6 +89,8 @@ IFA_F_NODAD: Final = 0x02
 IFA_F_DADFAILED: Final = 0x08
 IFA_F_TENTATIVE: Final = 0x40
 _ADDR_GEN_MODE_NONE: Final = 1
+
+_ADDRESS_WAIT: Final = 1.0  # s
 
 
 class Rtnetlink(Netlink):
@@ -151,9 +156,19 @@ class Rtnetlink(Netlink):
         return [_address(body) for body in replies]
 
     def add_address(self, index: int, interface: Interface) -> None:
-        """Add an address, usable at once: no duplicate address detection (RFC 4862 5.4)."""
+        """Add an address and return once packets to it are accepted.
+
+        An IPv6 address gets no duplicate address detection (RFC 4862 5.4). Even so the kernel
+        makes its local route later, in a work queue, and tells of the address after that.
+        """
         flags = IFA_F_NODAD if interface.version == 6 else 0
-        self.request(_RTM_NEWADDR, _encode_address(index, interface, flags), F_CREATE | F_REPLACE)
+        events = Events(Group.IPV6_ADDRESS, Group.IPV4_ADDRESS)
+        try:
+            body = _encode_address(index, interface, flags)
+            self.request(_RTM_NEWADDR, body, F_CREATE | F_EXCL)
+            events.wait_for_address(index, interface)
+        finally:
+            events.close()
 
     def delete_address(self, index: int, interface: Interface) -> None:
         self.request(_RTM_DELADDR, _encode_address(index, interface, 0))
@@ -175,7 +190,7 @@ class Rtnetlink(Netlink):
 
 
 class Group(IntEnum):
-    """What `Events` may tell of (linux/rtnetlink.h, RTNLGRP_*)."""
+    """What `Events` may tell of (linux/rtnetlink.h, RTNLGRP_*); of routes the connected ones."""
 
     LINK = 1
     IPV4_ADDRESS = 5
@@ -199,6 +214,17 @@ class Events:
 
     def close(self) -> None:
         self._socket.close()
+
+    def wait_for_address(self, index: int, interface: Interface) -> None:
+        """Until an address is announced, or for 1 s: a link without carrier does not get it."""
+        deadline = time.monotonic() + _ADDRESS_WAIT
+        while (left := deadline - time.monotonic()) > 0:
+            select.select([self], [], [], left)
+            for event in self.get():
+                subject = event.subject
+                if isinstance(subject, Address) and not event.gone:
+                    if (subject.index, subject.interface) == (index, interface):
+                        return
 
     def get(self) -> list[Event]:
         """The next events, empty if there are none now; raises Overrun when some were lost."""
@@ -376,6 +402,8 @@ def _event(kind: int, flags: int, sequence: int, body: bytes) -> Event | None:
         return Event(link, gone) if body[0] == socket.AF_UNSPEC and link.mtu else None
     if what == _RTM_NEWADDR:
         return Event(_address(body), gone)
-    if what == _RTM_NEWROUTE and (route := _route(body)) is not None:
-        return Event(route, gone)
+    # A routing daemon's routes come and go by the hundred; the decoder takes 0.2 ms for each.
+    if what == _RTM_NEWROUTE and body[_PROTOCOL_OFFSET] == RTPROT_KERNEL:
+        route = _route(body)
+        return None if route is None else Event(route, gone)
     return None

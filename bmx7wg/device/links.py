@@ -11,6 +11,7 @@ from ..core.limits import MIN_MTU, WIREGUARD_OVERHEAD
 from ..core.model import DesiredDevice
 from ..core.plan import AddAddress, AddRoute, LinkOperation, RemoveAddress, Rename, SetMtu, SetUp
 from ..rtnetlink import IFF_LOOPBACK, RTPROT_KERNEL, Link, Route, Rtnetlink
+from .backend import OURS
 
 _DEFAULT_MTU: Final = 1420  # without any underlay: of an Ethernet, as WireGuard's own
 _CONNECTED_METRIC: Final = 256  # of the route that the kernel adds with an IPv6 address
@@ -38,9 +39,9 @@ class Links:
         self._route = route
 
     def find(self, name: str, index: int) -> Link | None:
-        """The link by its last known index, as it may have been renamed; else by name."""
+        """Our link by its last known index, as it may have been renamed; else by name."""
         link = self._route.link(index) if index else None
-        return link or self._route.link(name)
+        return link if link and link.alias == OURS else self._route.link(name)
 
     def addresses(self, index: int) -> tuple[IPv6Interface, ...]:
         found = (address.interface for address in self._route.addresses(index))
@@ -64,7 +65,8 @@ class Links:
             case SetUp():
                 self._route.change_link(index, up=True)
             case AddAddress(address):
-                self._route.add_address(index, address)
+                if address not in self.addresses(index):
+                    self._route.add_address(index, address)
             case RemoveAddress(address):
                 self._route.delete_address(index, address)
             case AddRoute(prefix):

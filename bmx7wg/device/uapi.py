@@ -79,6 +79,13 @@ class Connection:
         return text
 
 
+def answers(path: str) -> bool:
+    """Whether a process listens on a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(TIMEOUT)
+        return connection.connect_ex(path) == 0
+
+
 class RefusedError(OSError):
     """wireguard-go answered, and refused; the lines before the bad one are in force."""
 

@@ -227,6 +227,8 @@ def _version() -> int:
 def _listen(path: str) -> socket.socket:
     """The socket that wireguard-go will accept from; what a dead one left is cleared away."""
     os.makedirs(uapi.DIRECTORY, mode=0o755, exist_ok=True)
+    if uapi.answers(path):
+        raise OSError(f"another {PROGRAM} listens on {path}, perhaps in another namespace")
     _unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

@@ -23,7 +23,16 @@ from ..core.model import (
     Failure,
     PeerStatistics,
 )
-from ..core.plan import MakeDevice, Operation, PeerOperation, RemovePeer, SetDevice, SetPeer, plan
+from ..core.plan import (
+    MakeDevice,
+    Operation,
+    PeerOperation,
+    RemovePeer,
+    Rename,
+    SetDevice,
+    SetPeer,
+    plan,
+)
 from ..rtnetlink import Link, Rtnetlink
 from .backend import OURS, Backend
 from .base import DeviceError
@@ -219,6 +228,9 @@ class WireGuardDevice:
         return [Failure(_peer_name(key), why) for key, why in refused.items()]
 
     def _make(self) -> None:
+        left = self._find()
+        if left is not None and left.name != self._name:
+            self._links.perform(left.index, Rename(left.name, self._name))
         self._backend.make()
         link = self._route.link(self._name)
         if link is None:
