@@ -47,6 +47,8 @@ def encode(announcement: Announcement) -> bytes:
         members["networks"] = [[str(o.prefix), o.bandwidth] for o in announcement.networks]
     if announcement.endpoints:
         members["endpoints"] = [str(endpoint) for endpoint in announcement.endpoints]
+    if announcement.next_key:
+        members["next"] = key_text(announcement.next_key)
     payload = json.dumps(members, separators=(",", ":")).encode()
     if len(payload) > MAX_PAYLOAD:
         raise ValueError(f"an announcement of {len(payload)} bytes; at most {MAX_PAYLOAD} fit")
@@ -57,7 +59,8 @@ def decode(payload: bytes) -> Announcement | Incompatible:
     """Read what another node says of itself.
 
     Members that are not known are ignored. Raises AnnouncementError, whose reason is one of:
-    size, utf8, nesting, json, duplicate, type, version, key, port, name, networks, endpoints.
+    size, utf8, nesting, json, duplicate, type, version, key, port, name, networks, endpoints,
+    next.
     """
     members = _members(payload)
     version = members.get("v")
@@ -72,6 +75,7 @@ def decode(payload: bytes) -> Announcement | Incompatible:
         name=_name(members["name"]) if "name" in members else "",
         networks=_networks(members.get("networks", [])),
         endpoints=_endpoints(members.get("endpoints", [])),
+        next_key=_key(members["next"], "next") if "next" in members else b"",
     )
 
 
@@ -118,13 +122,13 @@ def _no_constant(_: str) -> Any:
     raise AnnouncementError("json")  # NaN and Infinity are JavaScript's, not JSON's (RFC 8259 6)
 
 
-def _key(value: Any) -> bytes:
+def _key(value: Any, member: str = "key") -> bytes:
     try:
         key = parse_key(value) if isinstance(value, str) else b""
     except ValueError:
         key = b""
     if not any(key):
-        raise AnnouncementError("key")
+        raise AnnouncementError(member)
     return key
 
 
@@ -173,17 +177,30 @@ def _endpoints(value: Any) -> tuple[Endpoint, ...]:
 
 
 def _endpoint(value: Any) -> Endpoint:
-    found = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    try:
+        return parse_endpoint(value if isinstance(value, str) else "")
+    except ValueError:
+        raise AnnouncementError("endpoints") from None
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Read ``192.0.2.7:6277`` or ``[2001:db8::7]:6277``; ValueError says what is needed.
+
+    A link-local address is refused: what it means depends on who reads it.
+    """
+    found = _ENDPOINT.fullmatch(text)
     if not found:
-        raise AnnouncementError("endpoints")
+        raise ValueError("an address and a port, such as 192.0.2.7:6277 or [2001:db8::7]:6277")
     v6, v4, port = found.groups()
     address: Address
     try:
         address = IPv6Address(v6) if v6 else IPv4Address(v4)
     except AddressValueError:
-        raise AnnouncementError("endpoints") from None
-    if int(port) > 65535 or not is_reachable(address):
-        raise AnnouncementError("endpoints")
+        raise ValueError("an IP address before the port") from None
+    if int(port) > 65535:
+        raise ValueError("a port of at most 65535")
+    if not is_reachable(address):
+        raise ValueError("the address of another host, and not a link-local one")
     return Endpoint(address, int(port))
 
 

@@ -7,14 +7,16 @@ else's work (configfiles.py): here comes their text, later files winning, lists 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import tomllib
 
+from . import staticpeers
 from .announcement import is_label
 from .identity import NodeId
 from .limits import DEFAULT_DEVICE, DEFAULT_PORT, LOST_GRACE, MIN_MTU
+from .model import StaticPeer
 from .schema import Check, Choice, ListOf, Number, Problems, Text, lines_of, nearest
 
 
@@ -66,7 +68,8 @@ class Config:
     node: NodeConfig = NodeConfig()
     device: DeviceConfig = DeviceConfig()
     discovery: DiscoveryConfig = DiscoveryConfig()
-    trust: TrustConfig = field(default=TrustConfig())
+    trust: TrustConfig = TrustConfig()
+    peers: tuple[StaticPeer, ...] = ()
 
 
 def _node_name(text: str) -> str:
@@ -123,7 +126,8 @@ KEYS: Final[Mapping[str, Check]] = {
     "trust.secret-file": Text(_path),
 }
 _SECTIONS: Final = {key.rpartition(".")[0] for key in KEYS}
-_LATER: Final = ("offer", "search", "peer")  # sections of design.md that do nothing yet
+_LATER: Final = ("offer", "search")  # sections of design.md that do nothing yet
+_PEERS: Final = "peer"
 
 
 class ConfigError(Exception):
@@ -146,12 +150,14 @@ class ConfigSource:
 class Loaded:
     """A configuration with, for each key, its value and where it comes from.
 
-    ``origins`` has "FILE:LINE" (several, with commas, for a list that added up) or "default".
+    ``origins`` has "FILE:LINE" (several, with commas, for a list that added up) or "default";
+    ``peers`` the origin of each of the configuration's peers.
     """
 
     config: Config
     values: Mapping[str, Any]
     origins: Mapping[str, str]
+    peers: tuple[str, ...] = ()
 
 
 def parse(sources: Iterable[ConfigSource]) -> Loaded:
@@ -159,30 +165,95 @@ def parse(sources: Iterable[ConfigSource]) -> Loaded:
 
     ConfigError says all that is wrong with them, not only the first thing.
     """
-    problems = Problems()
-    said: dict[str, Any] = {}
-    origins: dict[str, str] = {}
+    reading = _Reading()
     for source in sources:
-        document = _document(source, problems)
-        lines = lines_of(source.content.decode("utf-8", "replace"))
-        for key, value in _keys(document, "", source, lines, problems):
-            where = f"{source.path}:{lines.get(key, 1)}"
-            try:
-                checked = KEYS[key].check(value)
-            except ValueError as error:
-                problems.add(where, key, f"{error}")
-                continue
-            if isinstance(checked, tuple) and key in said:
-                said[key] = tuple(dict.fromkeys(said[key] + checked))
-                origins[key] += f", {where}"
-            else:
-                said[key] = checked
-                origins[key] = where
-    if problems.found:
-        raise ConfigError(tuple(problems.found))
-    config = _build(said)
+        reading.read(source)
+    if reading.problems.found:
+        raise ConfigError(tuple(reading.problems.found))
+    config = _build(reading.said, tuple(reading.peers.values()))
     values = {key: _value(config, key) for key in KEYS}
-    return Loaded(config, values, {key: origins.get(key, "default") for key in KEYS})
+    origins = {key: reading.origins.get(key, "default") for key in KEYS}
+    return Loaded(config, values, origins, tuple(reading.peers))
+
+
+class _Reading:
+    """What several files say together."""
+
+    def __init__(self) -> None:
+        self.problems = Problems()
+        self.said: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+        self.peers: dict[str, StaticPeer] = {}  # by origin
+
+    def read(self, source: ConfigSource) -> None:
+        self._path = source.path
+        self._lines = lines_of(source.content.decode("utf-8", "replace"))
+        self._table(_document(source, self.problems), "")
+
+    def _where(self, key: str) -> str:
+        return f"{self._path}:{self._lines.get(key, 1)}"
+
+    def _table(self, table: Mapping[str, Any], prefix: str) -> None:
+        for name, value in table.items():
+            key = prefix + name
+            if key in KEYS:
+                self._value(key, value)
+            elif key in _SECTIONS and isinstance(value, dict):
+                self._table(value, key + ".")
+            elif key in _SECTIONS:
+                self.problems.add(self._where(key), key, f"is a section; write [{key}]")
+            elif key == _PEERS and isinstance(value, list):
+                for number, entry in enumerate(value):
+                    self._peer(f"{_PEERS}[{number}]", entry)
+            elif key == _PEERS:
+                self.problems.add(self._where(key), key, f"is a list; write [[{key}]]")
+            elif key in _LATER:
+                what = "is not supported by this version; remove the section"
+                self.problems.add(self._where(f"{key}[0]"), key, what)
+            else:
+                hint = nearest(key, [*KEYS, *_SECTIONS, _PEERS])
+                self.problems.add(self._where(key), key, "unknown key" + hint)
+
+    def _value(self, key: str, value: object) -> None:
+        where = self._where(key)
+        try:
+            checked = KEYS[key].check(value)
+        except ValueError as error:
+            self.problems.add(where, key, str(error))
+            return
+        if isinstance(checked, tuple) and key in self.said:
+            self.said[key] = tuple(dict.fromkeys(self.said[key] + checked))
+            self.origins[key] += f", {where}"
+        else:
+            self.said[key] = checked
+            self.origins[key] = where
+
+    def _peer(self, place: str, entry: object) -> None:
+        said: dict[str, Any] = {}
+        if not isinstance(entry, dict):
+            self.problems.add(self._where(place), place, f"is a list; write [[{_PEERS}]]")
+            return
+        before = len(self.problems.found)
+        for name, value in entry.items():
+            where = self._where(f"{place}.{name}")
+            if name not in staticpeers.KEYS:
+                what = "unknown key" + nearest(name, staticpeers.KEYS)
+                self.problems.add(where, f"{_PEERS}.{name}", what)
+                continue
+            try:
+                said[name] = staticpeers.KEYS[name].check(value)
+            except ValueError as error:
+                self.problems.add(where, f"{_PEERS}.{name}", str(error))
+        if len(self.problems.found) > before:
+            return
+        where = self._where(place)
+        try:
+            peer = staticpeers.build(said)
+            staticpeers.check_new(peer, self.peers.values())
+        except ValueError as error:
+            self.problems.add(where, _PEERS, str(error))
+        else:
+            self.peers[where] = peer
 
 
 def _document(source: ConfigSource, problems: Problems) -> Mapping[str, Any]:
@@ -199,32 +270,7 @@ def _document(source: ConfigSource, problems: Problems) -> Mapping[str, Any]:
     return {}
 
 
-def _keys(
-    table: Mapping[str, Any],
-    prefix: str,
-    source: ConfigSource,
-    lines: Mapping[str, int],
-    problems: Problems,
-) -> Iterable[tuple[str, Any]]:
-    """The keys of a table that are known; what isn't becomes a problem."""
-    for name, value in table.items():
-        key = prefix + name
-        where = f"{source.path}:{lines.get(key, 1)}"
-        if key in KEYS:
-            yield key, value
-        elif key in _SECTIONS:
-            if isinstance(value, dict):
-                yield from _keys(value, key + ".", source, lines, problems)
-            else:
-                problems.add(where, key, f"is a section; write [{key}]")
-        elif key in _LATER:
-            problems.add(where, key, "is not supported by this version; remove the section")
-        else:
-            known = [*KEYS, *_SECTIONS]
-            problems.add(where, key, "unknown key" + nearest(key, known))
-
-
-def _build(said: Mapping[str, Any]) -> Config:
+def _build(said: Mapping[str, Any], peers: tuple[StaticPeer, ...]) -> Config:
     def section(name: str) -> dict[str, Any]:
         prefix = name + "."
         return {
@@ -242,6 +288,7 @@ def _build(said: Mapping[str, Any]) -> Config:
             link=LinkConfig(**section("discovery.link")),
         ),
         trust=TrustConfig(**section("trust")),
+        peers=peers,
     )
 
 

@@ -46,9 +46,9 @@ class NodeId(bytes):
         return cls(bytes.fromhex(text))
 
     @classmethod
-    def of_public_key(cls, ed25519_public: bytes) -> NodeId:
-        """The id of a node without bmx7: SHA-224 of its raw Ed25519 public key."""
-        return cls(hashlib.sha224(ed25519_public).digest())
+    def of_public_key(cls, raw: bytes) -> NodeId:
+        """SHA-224 of a raw public key; of the Ed25519 key, it is the id of a node without bmx7."""
+        return cls(hashlib.sha224(raw).digest())
 
     def __str__(self) -> str:
         return self.hex().upper()

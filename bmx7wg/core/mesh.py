@@ -9,59 +9,36 @@ out what `desired`, `due_probes` and `next_timeout` ask for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Interface
 
-from .config import Config
-from .identity import NodeId, key_text, mesh_address, preshared_key, public_key
+from .identity import NodeId, key_text, mesh_address, public_key
 from .model import (
     ActualDevice,
     Announced,
+    Announcement,
     Applied,
     Changes,
     DesiredDevice,
     DesiredPeer,
     Endpoint,
+    Origin,
     PathMetric,
     PeerState,
     PeerStatistics,
     PeerView,
     SourceState,
     SourceStatus,
+    StaticPeer,
     Withdrawn,
 )
-from .peers import Peer, PeerTable, Policy
+from .peers import Peer, PeerTable
+from .roster import Roster
 from .sessions import Sessions
+from .settings import Settings
 from .states import WANTED
 
 MESH_PREFIX_LENGTH = 16  # one connected route serves every peer
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What of the configuration the mesh needs; may be replaced while it runs."""
-
-    config: Config
-    private_key: bytes
-    secret: bytes = b""  # the mesh secret; empty without one
-
-    @property
-    def policy(self) -> Policy:
-        trust = self.config.trust
-        return Policy(trust.accept == "listed", frozenset(trust.nodes), frozenset(trust.blocked))
-
-    def needs_restart(self, before: Settings) -> list[str]:
-        """The sections that differ from *before* and that are only read at the start."""
-        new, old = self.config, before.config
-        pairs = {
-            "node.key": (new.node.key, old.node.key),
-            "device.name": (new.device.name, old.device.name),
-            "device.backend": (new.device.backend, old.device.backend),
-            "discovery.source": (new.discovery.source, old.discovery.source),
-            "discovery.bmx7": (new.discovery.bmx7, old.discovery.bmx7),
-            "discovery.link": (new.discovery.link, old.discovery.link),
-        }
-        return [name for name, (one, other) in pairs.items() if one != other]
 
 
 class Mesh:
@@ -77,17 +54,21 @@ class Mesh:
             grace=settings.config.discovery.grace,
         )
         self._sessions = Sessions()
-        self._wanted: dict[bytes, DesiredPeer] = {}
-        self._holders: dict[bytes, NodeId] = {}  # of the keys in _wanted
-        self._keys: dict[NodeId, bytes] = {}  # the same, the other way
+        self._static: set[NodeId] = set()
+        self._roster = Roster(node_id, settings)
         self._adopted: dict[bytes, DesiredPeer] = {}
         self._adopted_until: float | None = None
         self._underlay: tuple[str, ...] = ()
         self._seen: set[NodeId] = set()  # peers that somebody who looks knows of
         self._changed: set[NodeId] = set()
         self._gone: set[NodeId] = set()
-        #: Grows whenever `desired` may be different from before.
-        self.revision = 0
+        self._revision = 0
+        self._set_static(settings.config.peers, 0.0)
+
+    @property
+    def revision(self) -> int:
+        """Grows whenever `desired` may be different from before."""
+        return self._revision + self._roster.revision
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -115,7 +96,7 @@ class Mesh:
             back = known is not None and known.state is PeerState.LOST
             self._table.announced(observation, now)
             if back:
-                self._sessions.probe_again(self._keys.get(observation.node_id, b""), now)
+                self._sessions.probe_again(self._roster.key_of(observation.node_id), now)
         elif isinstance(observation, Withdrawn):
             self._table.withdrawn(observation, now)
         elif isinstance(observation, PathMetric):
@@ -123,7 +104,7 @@ class Mesh:
         else:
             if observation.interfaces != self._underlay:
                 self._underlay = observation.interfaces
-                self.revision += 1
+                self._revision += 1
             ready = observation.state is SourceState.READY
             if ready and self._adopted and self._adopted_until is None:
                 self._adopted_until = now + self._settings.config.discovery.grace
@@ -132,14 +113,20 @@ class Mesh:
     def reconfigure(self, settings: Settings, now: float) -> None:
         """Use another configuration from now on; nothing that it allows is torn down."""
         before, self._settings = self._settings, settings
-        self._table.apply_policy(settings.policy, settings.config.discovery.grace, now)
-        if settings.secret != before.secret:
-            for node_id in list(self._keys):
-                self._unwant(node_id)
+        self._table.apply_policy(
+            settings.policy,
+            own_key=public_key(settings.private_key),
+            grace=settings.config.discovery.grace,
+            now=now,
+        )
+        self._roster.reconfigure(settings)
+        self._set_static(settings.config.peers, now)
+        if settings.private_key != before.private_key:
+            self._sessions.renew(now)
         for peer in self._table:
             self._table.touch(peer)
         self._settle(now)
-        self.revision += 1
+        self._revision += 1
 
     def adopt(self, actual: ActualDevice, now: float) -> None:
         """Keep the peers of a device that was there before us.
@@ -152,7 +139,7 @@ class Mesh:
                 key, peer.preshared_key, peer.endpoint, peer.allowed_ips, peer.keepalive
             )
         self._sessions.install(actual.peers, now, fresh=False)
-        self.revision += 1
+        self._revision += 1
 
     def applied(self, applied: Applied, now: float) -> None:
         """Take in what the device reached."""
@@ -182,7 +169,7 @@ class Mesh:
         if self._adopted_until is not None and now >= self._adopted_until:
             self._adopted.clear()
             self._adopted_until = None
-            self.revision += 1
+            self._revision += 1
         self._settle(now)
 
     # -- out --------------------------------------------------------------------------------------
@@ -190,7 +177,7 @@ class Mesh:
     def desired(self) -> DesiredDevice:
         """The whole state that the device should have."""
         device = self._settings.config.device
-        peers = {**self._wanted}
+        peers = self._roster.peers()
         taken = {prefix for peer in peers.values() for prefix in peer.allowed_ips}
         for key, peer in self._adopted.items():
             if key not in peers and taken.isdisjoint(peer.allowed_ips):
@@ -208,8 +195,8 @@ class Mesh:
 
     def due_probes(self, now: float) -> list[IPv6Address]:
         """The mesh addresses to which one datagram should be sent now."""
-        due = (self._holders.get(key) for key in self._sessions.due_probes(now))
-        return [mesh_address(node_id) for node_id in due if node_id is not None]
+        due = (self._roster.holder(key) for key in self._sessions.due_probes(now))
+        return [a for a in (self._roster.address(node) for node in due if node) if a]
 
     def next_timeout(self) -> float | None:
         """When `advance` or `due_probes` have something to do."""
@@ -241,12 +228,12 @@ class Mesh:
     # -- inside -----------------------------------------------------------------------------------
 
     def _holder(self, key: bytes) -> Peer | None:
-        node_id = self._holders.get(key)
+        node_id = self._roster.holder(key)
         return None if node_id is None else self._table.get(node_id)
 
     def _compare(self, now: float) -> None:
         for peer in self._table:
-            key = self._keys.get(peer.node_id, b"")
+            key = self._roster.key_of(peer.node_id)
             self._table.device_has(
                 peer,
                 installed=key in self._sessions,
@@ -269,41 +256,27 @@ class Mesh:
         self._changed = (self._changed | set(changed)) - set(gone)
         self._gone = (self._gone | set(gone)) - set(changed)
 
+    def _set_static(self, peers: tuple[StaticPeer, ...], now: float) -> None:
+        for node_id in self._static - {peer.identity for peer in peers}:
+            self._table.dropped(node_id, Origin.STATIC, now)
+        self._static = {peer.identity for peer in peers}
+        for peer in peers:
+            said = Announcement(peer.public_key, name=peer.name)
+            seen = Announced(peer.identity, Origin.STATIC, said, peer.endpoint)
+            self._table.announced(seen, now)
+
     def _unwant(self, node_id: NodeId) -> None:
-        key = self._keys.pop(node_id, None)
-        if key is not None and self._holders.get(key) == node_id:
-            del self._holders[key], self._wanted[key]
+        key = self._roster.remove(node_id)
+        if key:
             self._sessions.evict((key,))
-            self.revision += 1
 
     def _want(self, peer: Peer, now: float) -> None:
-        wanted = self._desired_peer(peer)
-        key = wanted.public_key
-        if self._keys.get(peer.node_id, key) != key:
-            self._unwant(peer.node_id)
-        before = self._wanted.get(key)
-        if before == wanted:
-            return
-        if before is not None and before.endpoint != wanted.endpoint:
-            self._sessions.probe_again(key, now)
-        self._adopted.pop(key, None)
-        self._wanted[key] = wanted
-        self._holders[key] = peer.node_id
-        self._keys[peer.node_id] = key
-        self.revision += 1
-
-    def _desired_peer(self, peer: Peer) -> DesiredPeer:
-        keepalive = self._settings.config.device.keepalive
-        before = self._wanted.get(peer.public_key)
-        if before is not None and self._holders[peer.public_key] == peer.node_id:
-            return replace(before, endpoint=peer.endpoint, keepalive=keepalive)
-        return DesiredPeer(
-            public_key=peer.public_key,
-            preshared_key=preshared_key(self.node_id, peer.node_id, self._settings.secret),
-            endpoint=peer.endpoint,
-            allowed_ips=(IPv6Network(mesh_address(peer.node_id)),),
-            keepalive=keepalive,
-        )
+        old_key, probe = self._roster.put(peer)
+        if old_key:
+            self._sessions.evict((old_key,))
+        if probe:
+            self._sessions.probe_again(peer.public_key, now)
+        self._adopted.pop(peer.public_key, None)
 
     def _view(self, peer: Peer) -> PeerView:
         key = peer.public_key
@@ -311,7 +284,7 @@ class Mesh:
         read = self._sessions.statistics(key) if in_device else None
         announced = peer.announcement
         endpoint = _current(read.endpoint if read else None, peer.endpoint)
-        wanted = self._wanted.get(key) if in_device else None
+        wanted = self._roster.get(peer.node_id) if in_device else None
         return PeerView(
             node_id=peer.node_id,
             name=peer.name,
@@ -320,7 +293,7 @@ class Mesh:
             reason=peer.reason,
             public_key=key_text(key) if key else "",
             endpoint=str(endpoint) if endpoint else "",
-            address=str(mesh_address(peer.node_id)),
+            address=str(self._roster.address(peer.node_id) or ""),
             allowed_ips=tuple(str(prefix) for prefix in wanted.allowed_ips) if wanted else (),
             offers=tuple((str(o.prefix), o.bandwidth) for o in announced.networks)
             if announced

@@ -86,6 +86,7 @@ class Announcement:
     name: str = ""
     networks: tuple[Offer, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
+    next_key: bytes = b""  # the public key that this node is about to switch to
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,24 @@ class Incompatible:
     """An announcement, authentic, of a version that we don't speak."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class StaticPeer:
+    """A peer that the administrator added, in the configuration or on the bus."""
+
+    public_key: bytes
+    name: str = ""
+    node_id: NodeId | None = None
+    endpoint: Endpoint | None = None
+    allowed_ips: tuple[Network, ...] = ()
+    preshared_key: bytes = field(default=b"", repr=False)  # empty: the one of the pair
+    keepalive: int = 0  # s; 0: that of the device
+
+    @property
+    def identity(self) -> NodeId:
+        """Its node id; for a peer that is no node, one made of its public key to name it by."""
+        return self.node_id or NodeId.of_public_key(self.public_key)
 
 
 # -- observations: from discovery to the core -----------------------------------------------

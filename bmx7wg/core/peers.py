@@ -67,7 +67,10 @@ class Peer:
 
     @property
     def endpoint(self) -> Endpoint | None:
-        return self.sighting.endpoint
+        # Who is added by hand without an endpoint may still be found by discovery.
+        by_precedence = (self.sightings[o] for o in _PRECEDENCE if o in self.sightings)
+        known = (seen.endpoint for seen in by_precedence if seen.endpoint is not None)
+        return next(known, self.sighting.endpoint)
 
     @property
     def name(self) -> str:
@@ -143,6 +146,13 @@ class PeerTable:
         else:
             self._remove(peer, now)
 
+    def dropped(self, node_id: NodeId, origin: Origin, now: float) -> None:
+        """*origin* wants this peer no more: unlike one that is lost, it isn't waited for."""
+        self.withdrawn(Withdrawn(node_id, origin, "removed"), now)
+        peer = self._peers.get(node_id)
+        if peer is not None and not peer.sightings:
+            self._remove(peer, now)
+
     def measured(self, node_id: NodeId, metric: int, hops: int) -> None:
         """The way to a node, as its source knows it."""
         peer = self._peers.get(node_id)
@@ -152,9 +162,9 @@ class PeerTable:
 
     # -- what the administrator says ------------------------------------------------------------
 
-    def apply_policy(self, policy: Policy, grace: float, now: float) -> None:
+    def apply_policy(self, policy: Policy, *, own_key: bytes, grace: float, now: float) -> None:
         """Judge everybody anew by a new configuration."""
-        self._policy, self._grace = policy, grace
+        self._policy, self._own_key, self._grace = policy, own_key, grace
         for peer in list(self):
             if peer.sightings:
                 self._judge(peer, now)

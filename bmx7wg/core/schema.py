@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
-_HEADER: Final = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.\-]+)\s*\]")
+_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\-]+)\s*\]")
 _ASSIGNMENT: Final = re.compile(r"\s*([A-Za-z0-9_.\-]+)\s*=")
 
 
@@ -32,6 +32,16 @@ class Text:
             return self._read(value)
         except ValueError as error:
             raise ValueError(f"{shown(value)} is not allowed; needed: {error}") from None
+
+
+class Secret(Text):
+    """A string that *read* accepts and that nobody is shown, not even when it is wrong."""
+
+    def check(self, value: object) -> Any:
+        try:
+            return super().check(value)
+        except ValueError:
+            raise ValueError("is not what is needed: 44 characters of base64") from None
 
 
 class Choice:
@@ -64,14 +74,16 @@ class Number:
 
 
 class ListOf:
-    """A list of strings that *read* accepts; becomes a tuple."""
+    """A list of strings that *read* accepts; becomes a tuple of at most *most* items."""
 
-    def __init__(self, read: Callable[[str], Any]) -> None:
-        self._item = Text(read)
+    def __init__(self, read: Callable[[str], Any], *, most: int = 10_000) -> None:
+        self._item, self._most = Text(read), most
 
     def check(self, value: object) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise ValueError(f"is {_kind(value)}; a list of strings is needed")
+        if len(value) > self._most:
+            raise ValueError(f"has {len(value)} items; at most {self._most} are allowed")
         return tuple(self._item.check(item) for item in value)
 
 
@@ -103,14 +115,20 @@ def shown(value: object) -> str:
 def lines_of(text: str) -> Mapping[str, int]:
     """The line (from 1) on which each dotted key of a TOML text stands first.
 
-    tomllib doesn't tell; this reads headers and assignments only, enough to point a person there.
+    The n-th (from 0) of several ``[[peer]]`` is "peer[n]". tomllib doesn't tell; this reads
+    headers and assignments only, enough to point a person there.
     """
     lines: dict[str, int] = {}
+    counts: dict[str, int] = {}
     section = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
-            section = header.group(1) + "."
-            lines.setdefault(header.group(1), number)
+            brackets, name = header.groups()
+            if brackets == "[[":
+                counts[name] = counts.get(name, -1) + 1
+                name = f"{name}[{counts[name]}]"
+            section = name + "."
+            lines.setdefault(name, number)
         elif assignment := _ASSIGNMENT.match(line):
             lines.setdefault(section + assignment.group(1), number)
     return lines

@@ -114,6 +114,13 @@ class Sessions:
         if session is not None:
             session.probe_at, session.probe_wait = now, FIRST_REPROBE
 
+    def renew(self, now: float) -> None:
+        """Every session ended (our own key changed): probe all, and look soon."""
+        for key in self._sessions:
+            self.probe_again(key, now)
+        if self._sessions:
+            self._wait, self._look_at = FIRST_LOOK, now + FIRST_LOOK
+
     def due_probes(self, now: float) -> list[bytes]:
         """Whom to send a datagram now; each call arranges the next one."""
         due = []

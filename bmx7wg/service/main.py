@@ -17,8 +17,8 @@ from .. import __version__, configfiles
 from ..core.announcement import is_label
 from ..core.config import Config, ConfigError, parse
 from ..core.identity import generate_private_key
-from ..core.mesh import Settings
 from ..core.model import Origin
+from ..core.settings import Settings
 from ..discovery.source import Source
 from . import journal
 from .node import Node, Parts

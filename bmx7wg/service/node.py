@@ -19,7 +19,7 @@ from .. import __version__
 from ..bus.errors import BusError
 from ..core.config import ConfigError
 from ..core.identity import NodeId, key_text, public_key
-from ..core.mesh import Mesh, Settings
+from ..core.mesh import Mesh
 from ..core.model import (
     Announcement,
     Applied,
@@ -34,6 +34,7 @@ from ..core.model import (
     SourceState,
     SourceStatus,
 )
+from ..core.settings import Settings
 from ..device.base import Device, DeviceError
 from ..discovery.source import Source
 from . import journal

@@ -71,7 +71,11 @@ def test_bad_text(reason: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     "member, value",
-    [(m, value) for m in ("port", "name", "networks", "endpoints") for value in VECTOR["bad"][m]],
+    [
+        (m, value)
+        for m in ("port", "name", "networks", "endpoints", "next")
+        for value in VECTOR["bad"][m]
+    ],
 )
 def test_bad_member(member: str, value: Any) -> None:
     assert reason_of(json.dumps({"v": 1, "key": KEY, member: value}).encode()) == member
@@ -111,7 +115,7 @@ members = st.fixed_dictionaries(
     optional={
         "v": st.just(1) | json_values,
         "key": st.just(KEY) | json_values,
-        **{m: json_values for m in ("port", "name", "networks", "endpoints")},
+        **{m: json_values for m in ("port", "name", "networks", "endpoints", "next")},
     },
 )
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bmx7wg.core.config import KEYS, Config, ConfigError, ConfigSource, Loaded, parse
+from bmx7wg.core.identity import NodeId, parse_key
 
 NODE = "54BF9F2348D362BE9CE6D64D35B078F2E3B8DF28DB7B50C6986F6BF0"
 
@@ -63,6 +64,87 @@ secret-file = "/etc/secret"
     assert (config.device.firewall_mark, config.discovery.grace) == (0xFFFFFFFF, 0)
     assert config.discovery.link.interfaces == ("eth*", "!eth3")
     assert config.trust.nodes == config.trust.blocked
+
+
+KEY = "fzi3kcLCzKWx8lsNI72dv6GWb8Xg+XbtvhmLx8F8/fI="
+OTHER = "CC7uKzlyRGyJRAPUoVC4F1pDZ1SwuakL8SVz8WZ1TYU="
+
+
+def test_peers() -> None:
+    loaded = load(
+        f"""
+[[peer]]
+name = "office"
+public-key = "{KEY}"
+node-id = "{NODE}"
+endpoint = "[2001:db8::1]:51820"
+allowed-ips = ["10.0.0.0/8", "2001:db8:1::/48"]
+preshared-key = "{OTHER}"
+keepalive = 25
+""",
+        f"""[[peer]]
+public-key = "{OTHER}"
+allowed-ips = ["192.0.2.0/24"]
+""",
+    )
+    one, two = loaded.config.peers
+    assert loaded.peers == ("0.toml:2", "1.toml:1")
+    assert (one.name, str(one.node_id), one.keepalive) == ("office", NODE, 25)
+    assert str(one.endpoint) == "[2001:db8::1]:51820"
+    assert [str(prefix) for prefix in one.allowed_ips] == ["10.0.0.0/8", "2001:db8:1::/48"]
+    assert one.preshared_key == two.public_key and OTHER not in repr(loaded)
+    assert two.node_id is None and two.identity != one.identity
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("[[peer]]\n", "0.toml:1: peer: public-key is missing"),
+        (
+            f'[[peer]]\npublic-key = "{KEY}"',
+            "0.toml:1: peer: needs node-id or allowed-ips, or nothing can be sent to it",
+        ),
+        ("peer = 5", "0.toml:1: peer: is a list; write [[peer]]"),
+        ("peer = [5]", "0.toml:1: peer[0]: is a list; write [[peer]]"),
+        (
+            '[[peer]]\n\npublick-key = "x"',
+            '0.toml:3: peer.publick-key: unknown key; did you mean "public-key"?',
+        ),
+        (
+            f'[[peer]]\npublic-key = "{KEY}"\nallowed-ips = ["10.0.0.1/8"]',
+            '0.toml:3: peer.allowed-ips: "10.0.0.1/8" is not allowed; needed: a prefix such as '
+            "10.1.0.0/16 or 2001:db8::/32",
+        ),
+        (
+            f'[[peer]]\npublic-key = "{KEY}"\nallowed-ips = ["fd77::/32"]',
+            '0.toml:3: peer.allowed-ips: "fd77::/32" is not allowed; needed: a prefix outside '
+            "fd77::/16: mesh addresses are computed",
+        ),
+        (
+            f'[[peer]]\npublic-key = "{KEY}"\nendpoint = "[fe80::1]:1"',
+            '0.toml:3: peer.endpoint: "[fe80::1]:1" is not allowed; needed: the address of '
+            "another host, and not a link-local one",
+        ),
+        (
+            f'[[peer]]\npublic-key = "{KEY}"\npreshared-key = "our secret"',
+            "0.toml:3: peer.preshared-key: is not what is needed: 44 characters of base64",
+        ),
+        (
+            f'[[peer]]\npublic-key = "{KEY}"\nnode-id = "{NODE}"\n'
+            f'[[peer]]\npublic-key = "{OTHER}"\nnode-id = "{NODE}"',
+            f"0.toml:4: peer: node {NODE} is there already",
+        ),
+        (
+            f'[[peer]]\npublic-key = "{KEY}"\nallowed-ips = ["10.0.0.0/8"]\n'
+            f'[[peer]]\npublic-key = "{OTHER}"\nallowed-ips = ["10.0.0.0/8"]\n'
+            f'node-id = "{NODE}"',
+            "0.toml:4: peer: node " "{first} has 10.0.0.0/8 already",
+        ),
+    ],
+)
+def test_problems_of_peers(text: str, problem: str) -> None:
+    first = NodeId.of_public_key(parse_key(KEY))
+    assert problems(text) == [problem.replace("{first}", str(first))]
 
 
 def test_later_wins_and_lists_add_up() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 from bmx7wg.core.config import Config, DiscoveryConfig, TrustConfig
 from bmx7wg.core.identity import NodeId, mesh_address, preshared_key, public_key
 from bmx7wg.core.limits import MAX_PEERS
-from bmx7wg.core.mesh import Mesh, Settings
+from bmx7wg.core.mesh import Mesh
 from bmx7wg.core.model import (
     ActualDevice,
     ActualPeer,
@@ -25,8 +25,10 @@ from bmx7wg.core.model import (
     PeerView,
     SourceState,
     SourceStatus,
+    StaticPeer,
     Withdrawn,
 )
+from bmx7wg.core.settings import Settings
 
 PRIVATE = b"\x01" * 32
 WALL = 1_700_000_000 * 10**9
@@ -332,6 +334,97 @@ def test_two_sources_the_peer_stays_until_both_let_go() -> None:
 def test_metric_and_hops_are_shown() -> None:
     world = World().tell(PathMetric(N2, 5, 1), seen(N2, K2), PathMetric(N2, 706_000_000, 2))
     assert (world.peers[N2].metric, world.peers[N2].hops) == (706_000_000, 2)
+
+
+def with_peers(*peers: StaticPeer) -> Config:
+    return Config(peers=peers)
+
+
+def test_a_static_peer_that_is_a_node() -> None:
+    endpoint = Endpoint(IPv6Address("2001:db8::2"), 1)
+    static = StaticPeer(K2, "n2", N2, endpoint, (IPv6Network("2001:db8:2::/48"),), keepalive=25)
+    world = World(with_peers(static)).turn()
+    assert world.state(N2) == "configured"
+    assert world.probed == [mesh_address(N2)]
+    peer = world.mesh.desired().peers[K2]
+    assert peer.allowed_ips == (IPv6Network("2001:db8:2::/48"), IPv6Network(mesh_address(N2)))
+    assert (peer.endpoint, peer.keepalive) == (endpoint, 25)
+    assert peer.preshared_key == preshared_key(ME, N2)
+    assert world.peers[N2].origin is Origin.STATIC and world.peers[N2].name == "n2"
+
+
+def test_a_static_peer_that_is_no_node() -> None:
+    static = StaticPeer(K2, allowed_ips=(IPv4Network("10.2.0.0/16"),))
+    world = World(with_peers(static)).turn()
+    view = world.peers[static.identity]
+    assert view.address == "" and view.allowed_ips == ("10.2.0.0/16",)
+    assert not world.probed
+    assert world.mesh.desired().peers[K2].preshared_key == bytes(32), "none"
+    secret = replace(static, preshared_key=b"p" * 32)
+    world.mesh.reconfigure(replace(world.settings, config=with_peers(secret)), 0.0)
+    assert world.mesh.desired().peers[K2].preshared_key == b"p" * 32
+
+
+def test_the_administrators_word_counts_more_than_an_announcement() -> None:
+    static = StaticPeer(K2, node_id=N2)
+    world = World(with_peers(static)).tell(seen(N2, K3, name="heard"))
+    assert set(world.mesh.desired().peers) == {K2}
+    endpoint = world.mesh.desired().peers[K2].endpoint
+    assert endpoint is not None and endpoint.interface == "eth0", "found by discovery"
+    world.mesh.reconfigure(Settings(Config(), PRIVATE), 0.0)
+    assert set(world.mesh.desired().peers) == {K3}
+    assert world.turn().peers[N2].name == "heard"
+
+
+def test_a_static_peer_that_is_removed_is_gone_at_once() -> None:
+    world = World(with_peers(StaticPeer(K2, node_id=N2), StaticPeer(K3, node_id=N3))).turn()
+    config = with_peers(StaticPeer(K3, node_id=N3))
+    world.mesh.reconfigure(replace(world.settings, config=config), 0.0)
+    assert (world.turn().state(N2), world.state(N3)) == ("gone", "configured")
+
+
+def switching(node_id: NodeId, old: bytes, new: bytes) -> Announced:
+    said = seen(node_id, old)
+    assert isinstance(said.content, Announcement)
+    return replace(said, content=replace(said.content, next_key=new))
+
+
+def test_a_peer_that_switches_its_key_is_expected() -> None:
+    world = World().tell(seen(N2, K2)).shake(K2).tell(switching(N2, K2, K3))
+    prepared = world.mesh.desired().peers[K3]
+    assert prepared.allowed_ips == () and prepared.preshared_key == preshared_key(ME, N2)
+    assert world.state(N2) == "connected"
+    world.shake(K3)
+    assert world.state(N2) == "connected", "the handshake that counts is still the old one"
+    world.probed.clear()
+    world.tell(seen(N2, K3))
+    assert world.state(N2) == "connected", "the new session stood before"
+    assert set(world.mesh.desired().peers) == {K3}
+    assert world.mesh.desired().peers[K3].allowed_ips == (IPv6Network(mesh_address(N2)),)
+    assert world.probed == [mesh_address(N2)]
+
+
+def test_only_who_is_connected_may_prepare_a_key_and_none_of_somebody_else() -> None:
+    world = World().tell(seen(N3, K3)).tell(switching(N2, K2, K4))
+    assert set(world.mesh.desired().peers) == {K2, K3}
+    world.shake(K2).tell(switching(N2, K2, K3))
+    assert world.mesh.desired().peers[K3].preshared_key == preshared_key(ME, N3)
+    world.tell(switching(N2, K2, K4))
+    assert set(world.mesh.desired().peers) == {K2, K3, K4}
+    world.tell(seen(N2, K2))
+    assert set(world.mesh.desired().peers) == {K2, K3}
+    world.tell(switching(N2, K2, K4)).tell(gone(N2)).wait(GRACE)
+    assert set(world.mesh.desired().peers) == {K3}
+
+
+def test_after_a_new_key_of_our_own_every_session_is_renewed_at_once() -> None:
+    world = World().tell(seen(N2, K2), seen(N3, K3)).shake(K2, K3)
+    world.probed.clear()
+    world.mesh.reconfigure(replace(world.settings, private_key=b"\x05" * 32), world.now)
+    assert world.mesh.desired().private_key == b"\x05" * 32
+    world.turn()
+    assert set(world.probed) == {mesh_address(N2), mesh_address(N3)}
+    assert world.tell(seen(N4, public_key(b"\x05" * 32))).state(N4) == "conflict"
 
 
 READY = SourceStatus(Origin.LINK, SourceState.READY, interfaces=("eth0",))

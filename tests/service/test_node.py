@@ -14,7 +14,6 @@ import pytest
 from bmx7wg.bus.errors import BusError
 from bmx7wg.core.config import Config, ConfigError, DeviceConfig, TrustConfig
 from bmx7wg.core.identity import NodeId, mesh_address
-from bmx7wg.core.mesh import Settings
 from bmx7wg.core.model import (
     Announced,
     Announcement,
@@ -30,6 +29,7 @@ from bmx7wg.core.model import (
     SourceStatus,
     Withdrawn,
 )
+from bmx7wg.core.settings import Settings
 from bmx7wg.device.base import Device, DeviceError
 from bmx7wg.device.fake import InMemoryDevice
 from bmx7wg.service.node import EX_TEMPFAIL, Node, Parts

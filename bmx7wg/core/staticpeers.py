@@ -1,0 +1,65 @@
+"""Peers that the administrator adds: what may be said of them, in files and on the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Network, ip_network
+from typing import Any, Final
+
+from .announcement import is_label, parse_endpoint
+from .identity import NodeId, parse_key
+from .limits import MESH_PREFIX
+from .model import Network, StaticPeer
+from .schema import Check, ListOf, Number, Secret, Text
+
+_MESH: Final = IPv6Network(MESH_PREFIX)
+MAX_ALLOWED_IPS: Final = 64  # per peer, as many as an announcement can have
+
+
+def _name(text: str) -> str:
+    if not is_label(text):
+        raise ValueError("letters, digits and inner hyphens, at most 63")
+    return text
+
+
+def _prefix(text: str) -> Network:
+    try:
+        prefix = ip_network(text)
+    except ValueError:
+        raise ValueError("a prefix such as 10.1.0.0/16 or 2001:db8::/32") from None
+    if isinstance(prefix, IPv6Network) and prefix.overlaps(_MESH):
+        raise ValueError(f"a prefix outside {_MESH}: mesh addresses are computed")
+    return prefix
+
+
+#: The keys of a [[peer]]; `public-key` has to be there.
+KEYS: Final[Mapping[str, Check]] = {
+    "name": Text(_name),
+    "public-key": Text(parse_key),
+    "node-id": Text(NodeId.parse),
+    "endpoint": Text(parse_endpoint),
+    "allowed-ips": ListOf(_prefix, most=MAX_ALLOWED_IPS),
+    "preshared-key": Secret(parse_key),
+    "keepalive": Number(1, 65535, also=0),
+}
+
+
+def build(said: Mapping[str, Any]) -> StaticPeer:
+    """The peer of which *said*, checked by `KEYS`, is told; ValueError if the key is missing."""
+    if "public-key" not in said:
+        raise ValueError("public-key is missing")
+    if "node-id" not in said and not said.get("allowed-ips"):
+        raise ValueError("needs node-id or allowed-ips, or nothing can be sent to it")
+    return StaticPeer(**{key.replace("-", "_"): value for key, value in said.items()})
+
+
+def check_new(peer: StaticPeer, others: Iterable[StaticPeer]) -> None:
+    """ValueError if one of *others* is the same node, or has its key or one of its prefixes."""
+    for other in others:
+        if other.identity == peer.identity:
+            raise ValueError(f"node {peer.identity} is there already")
+        if other.public_key == peer.public_key:
+            raise ValueError(f"node {other.identity} has this public key already")
+        for prefix in peer.allowed_ips:
+            if prefix in other.allowed_ips:
+                raise ValueError(f"node {other.identity} has {prefix} already")
