@@ -130,6 +130,7 @@ class Bmx7Source:
             await self._scan()
         if self._can_publish() and self._publish_at <= monotonic():
             await self._publish()
+        self._received.reread(monotonic())
         self._book.expire(monotonic())
         self._flush()
         state, detail = self._judge()
@@ -140,6 +141,7 @@ class Bmx7Source:
         return min(
             self._examine_at,
             self._book.deadline(),
+            self._received.deadline(),
             self._scan_at if self._can_scan() else _NEVER,
             self._look_at,
             self._publish_at if self._can_publish() else _NEVER,

@@ -17,7 +17,7 @@ from ..core.identity import NodeId
 from ..core.limits import MAX_PAYLOAD
 
 FILE: Final = "bmx7-wg"  # the name that every node's announcement has
-_FRESH: Final = 1.0  # s; a file written this short ago may not be whole yet
+FRESH: Final = 1.0  # s; a file written this short ago may not be whole yet
 _MAX_JSON: Final = 64 * 1024  # bytes; json/status and the like have 1,000
 
 _SUFFIX: Final = b":" + FILE.encode()
@@ -109,7 +109,7 @@ def _read(path: str, limit: int) -> bytes:
 def is_fresh(path: str) -> bool:
     """Whether a file was written a moment ago, so that its writer may not have closed it yet."""
     try:
-        return abs(time.time() - os.lstat(path).st_mtime) < _FRESH
+        return abs(time.time() - os.lstat(path).st_mtime) < FRESH
     except OSError:
         return False
 

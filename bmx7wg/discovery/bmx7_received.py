@@ -10,7 +10,16 @@ from typing import Final
 from ..core.announcement import AnnouncementError, decode
 from ..core.identity import NodeId
 from . import inotify
-from .bmx7_files import FileRefused, is_fresh, is_ours, names, node_of, path_of, read_received
+from .bmx7_files import (
+    FRESH,
+    FileRefused,
+    is_fresh,
+    is_ours,
+    names,
+    node_of,
+    path_of,
+    read_received,
+)
 from .bmx7_peers import PeerBook
 from .inotify import Event
 from .refusals import Refusals
@@ -27,6 +36,16 @@ class Received:
         self._directory = directory
         self._book = book
         self._unplaced = unplaced
+        self._again: dict[NodeId, float] = {}  # when to read a file that made no sense
+
+    def deadline(self) -> float:
+        """When `reread` has something to do; infinite if never."""
+        return min(self._again.values(), default=float("inf"))
+
+    def reread(self, now: float) -> None:
+        """Read again what may have been half written."""
+        for node_id in [n for n, when in self._again.items() if when <= now]:
+            self._read(node_id)
 
     async def scan(self) -> None:
         """Read all that is there, leaving the loop its turns; raises OSError."""
@@ -37,7 +56,7 @@ class Received:
                 await asyncio.sleep(0)
             node_id = self._sender(name)
             if node_id is not None:
-                self._read(node_id, closed=False)
+                self._read(node_id)
                 if node_id in self._book:
                     present.add(node_id)
         self._book.scanned(present, begun)
@@ -51,7 +70,7 @@ class Received:
         if node_id is None:
             return False
         if event.mask & (inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_TO):
-            self._read(node_id, closed=True)
+            self._read(node_id)
         elif event.mask & inotify.IN_CREATE:
             self._book.created(node_id, time.monotonic())
         elif event.mask & (inotify.IN_DELETE | inotify.IN_MOVED_FROM):
@@ -69,21 +88,26 @@ class Received:
             return None
         return None if node_id == self.own else node_id
 
-    def _read(self, node_id: NodeId, *, closed: bool) -> None:
-        path = path_of(self._directory, node_id)
+    def _read(self, node_id: NodeId) -> None:
+        path, now = path_of(self._directory, node_id), time.monotonic()
+        self._again.pop(node_id, None)
         try:
             content = decode(read_received(path))
         except FileNotFoundError:
             self.refusals.counters["file-vanished"] += 1
             return
-        except (FileRefused, AnnouncementError) as refusal:
-            kind = "file" if isinstance(refusal, FileRefused) else "announcement"
-            # One that is being written at this moment is read when its writer closes it.
-            if closed or not is_fresh(path):
-                self._refuse(f"{kind}-{refusal.reason}", str(node_id))
+        except FileRefused as refusal:
+            self._refuse(f"file-{refusal.reason}", str(node_id))
+            return
+        except AnnouncementError as refusal:
+            if is_fresh(path):
+                # It may be half of the next one, even if it was whole when we were told.
+                self._again[node_id] = now + 2 * FRESH
+            else:
+                self._refuse(f"announcement-{refusal.reason}", str(node_id))
             return
         known = node_id in self._book
-        if not self._book.heard(node_id, content, time.monotonic()):
+        if not self._book.heard(node_id, content, now):
             self._refuse("too-many-nodes", str(node_id))
         elif not known and self._book.lacks_endpoint(node_id):
             self._unplaced()
