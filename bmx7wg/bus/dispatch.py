@@ -71,14 +71,14 @@ class Dispatcher:
     def __call__(self, connection: Connection, call: Incoming) -> None:
         """Answer *call*, at once or when what it asks for is up to date."""
         header = call.header
+        if header.flags & Flag.NO_REPLY_EXPECTED:
+            return  # nothing here does more than answer
         try:
             interface, method = self._find(header)
             handler = self._handlers.get((interface.name, method.name))
             if handler is None:
                 text = f"{method.name} is not supported by this version."
                 raise CallError(errors.NOT_SUPPORTED, text)
-            if header.flags & Flag.NO_REPLY_EXPECTED:
-                return  # none of these does more than answer
             answer = partial(_answer, connection, call, method, handler)
             if self._reads_counters(call, interface.name, method.name):
                 self._fresh(header, answer)

@@ -87,6 +87,7 @@ class Stream(_MessageBus):  # type: ignore[misc]
         super().__init__(bus_address=address, bus_type=_BusType.SYSTEM, negotiate_unix_fd=False)
         self._writer = self
         self._inbox = bytearray()
+        self._at = 0  # how far the inbox is read
         self._skip = 0  # bytes of a refused message still to come
         self._queue = Writer(self._loop, self._sock, self._finalize, owner.drained)
         self.refused = 0  # messages passed over: malformed, unwanted or too long
@@ -134,6 +135,8 @@ class Stream(_MessageBus):  # type: ignore[misc]
         if not data:
             self._finalize(ConnectionError("the bus ended the connection"))
             return
+        del self._inbox[: self._at]
+        self._at = 0
         self._inbox += data
         self._dispatch()
 
@@ -159,29 +162,29 @@ class Stream(_MessageBus):  # type: ignore[misc]
 
     def _next(self) -> bool:
         """Take one message, or a piece of a refused one, from the inbox."""
-        inbox = self._inbox
+        inbox, at = self._inbox, self._at
+        there = len(inbox) - at
         if self._skip:
-            size = min(self._skip, len(inbox))
-            del inbox[:size]
+            size = min(self._skip, there)
+            self._at += size
             self._skip -= size
             return size > 0
-        if len(inbox) < FIXED_HEADER:
+        if there < FIXED_HEADER:
             return False
-        head, body = sizes(inbox)
+        head, body = sizes(inbox, at)
         if head > MAX_HEADER:
             self._refuse(head + body)
             return True
-        if len(inbox) < head:
+        if there < head:
             return False
-        header = parse_header(bytes(inbox[:head]))
+        header = parse_header(bytes(inbox[at : at + head]))
         if header is None or not self._wanted(header):
             self._refuse(head + body)
             return True
-        if len(inbox) < head + body:
+        if there < head + body:
             return False
-        incoming = Incoming(header, bytes(inbox[head : head + body]))
-        del inbox[: head + body]
-        self._deliver(incoming)
+        self._at += head + body
+        self._deliver(Incoming(header, bytes(inbox[at + head : self._at])))
         return True
 
     def _refuse(self, size: int) -> None:

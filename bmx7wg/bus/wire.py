@@ -6,9 +6,9 @@ Written from the D-Bus specification, "Message Protocol".
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from .values import marshal, pad, unmarshal
 
@@ -20,7 +20,9 @@ _BIG: Final = ord("B")
 _VERSION: Final = 1
 _FIELDS_AT: Final = 12  # the offset of the array of header fields
 
-#: Header fields: number, name, type.
+_SIZES: Final = {_LITTLE: struct.Struct("<III"), _BIG: struct.Struct(">III")}
+
+#: Header fields: number, name, type; in the order of `Header`.
 _FIELDS: Final = (
     (1, "path", "o"),
     (2, "interface", "s"),
@@ -31,7 +33,7 @@ _FIELDS: Final = (
     (7, "sender", "s"),
     (8, "signature", "g"),
 )
-_NAMES: Final = {number: (name, int if t == "u" else str) for number, name, t in _FIELDS}
+_TYPES: Final = {number: int if type_ == "u" else str for number, _, type_ in _FIELDS}
 
 
 class Kind(IntEnum):
@@ -51,8 +53,7 @@ class Framing(Exception):
     """The stream can't be followed any more: this is not D-Bus."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What a message says of itself; a field that is missing is empty."""
 
     order: str  # "<" or ">", as in struct
@@ -83,14 +84,14 @@ def message(
     return b"".join((out, body))
 
 
-def sizes(start: bytes | bytearray) -> tuple[int, int]:
-    """Sizes in bytes (whole header with its padding, body) from the first 16 bytes.
+def sizes(data: bytes | bytearray, at: int = 0) -> tuple[int, int]:
+    """Sizes in bytes (whole header with its padding, body) from 16 bytes of *data*.
 
     Raises Framing: after that there is no finding the next message.
     """
-    if start[0] not in (_LITTLE, _BIG) or start[3] != _VERSION:
+    if data[at] not in (_LITTLE, _BIG) or data[at + 3] != _VERSION:
         raise Framing("this is not version 1 of the D-Bus protocol")
-    body, _, fields = struct.unpack_from(_order(start) + "III", start, 4)
+    body, _, fields = _SIZES[data[at]].unpack_from(data, at + 4)
     header = FIXED_HEADER + (fields + 7 & ~7)
     if header + body > MAX_MESSAGE:
         raise Framing("a message longer than D-Bus allows")
@@ -102,21 +103,26 @@ def parse_header(data: bytes) -> Header | None:
 
     Fields that we don't know are passed over, as the specification asks.
     """
-    order = _order(data)
-    body, serial = struct.unpack_from(order + "II", data, 4)
-    found: dict[str, Any] = {}
+    order = "<" if data[0] == _LITTLE else ">"
+    body, serial, _ = _SIZES[data[0]].unpack_from(data, 4)
+    fields = _fields(order, data[_FIELDS_AT:])
+    if fields is None:
+        return None
+    return Header(order, data[1], data[2], serial, body, *fields)
+
+
+@lru_cache(256)  # who calls much calls the same
+def _fields(order: str, data: bytes) -> tuple[Any, ...] | None:
+    """The fields of a header from the size of their array on; None if they make no sense."""
+    found: dict[int, Any] = {number: kind() for number, kind in _TYPES.items()}
     try:
-        (fields,) = unmarshal("a(yv)", data, order=order, at=_FIELDS_AT)
+        # The fields begin in the middle of eight bytes, and that is what alignment goes by.
+        (fields,) = unmarshal("a(yv)", bytes(4) + data, order=order, at=4)
     except ValueError:
         return None
     for number, value in fields:
-        name, expected = _NAMES.get(number, ("", object))
-        if name:
-            if type(value) is not expected:
+        if number in found:
+            if type(value) is not _TYPES[number]:
                 return None
-            found[name] = value
-    return Header(order, data[1], data[2], serial, body, **found)
-
-
-def _order(start: bytes | bytearray) -> str:
-    return "<" if start[0] == _LITTLE else ">"
+            found[number] = value
+    return tuple(found.values())

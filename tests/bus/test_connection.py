@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from bmx7wg.bus.names import BUS, MANAGER, NAME, PEER_STANDARD, PROPERTIES, ROOT
 from bmx7wg.bus.values import marshal, pad
 from bmx7wg.bus.wire import FIXED_HEADER, Header, Kind, message, parse_header, sizes
 
+from .daemon import ROOT as TREE
 from .daemon import Daemon
 from .samples import on_the_bus, peer, until
 
@@ -277,6 +279,45 @@ def test_rude_callers_harm_nobody(daemon: Daemon, run_async) -> None:
                 assert await other.call(ROOT, PEER_STANDARD, "Ping") is None
                 assert len(await other.managed_objects()) == 3
             assert bus._connection is connection and not connection.closed.is_set()
+
+    run_async(look())
+
+
+FLOOD = """
+import asyncio
+from bmx7wg.bus.client import Client
+from bmx7wg.bus.names import MANAGER, NAME, ROOT
+from bmx7wg.bus.wire import Kind
+
+async def main():
+    connection = (await Client.connect())._connection
+    print("ready", flush=True)
+    while True:
+        for _ in range(200):
+            connection._send(
+                Kind.CALL, b"", flags=1, destination=NAME, path=ROOT, interface=MANAGER,
+                member="Describe",
+            )
+        await connection.flush()
+
+asyncio.run(main())
+"""
+
+
+def test_calls_that_want_no_answer_starve_nobody(daemon: Daemon, run_async) -> None:
+    async def look() -> None:
+        async with on_the_bus(*(peer(number) for number in range(300))):
+            flooder = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", FLOOD), stdout=asyncio.subprocess.PIPE, cwd=TREE
+            )
+            try:
+                assert flooder.stdout is not None and await flooder.stdout.readline()
+                async with await Client.connect() as other:
+                    for _ in range(100):
+                        await other.call(ROOT, PEER_STANDARD, "Ping", timeout=2)
+            finally:
+                flooder.kill()
+                await flooder.wait()
 
     run_async(look())
 
