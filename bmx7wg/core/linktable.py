@@ -39,9 +39,11 @@ class Path:
         self._rival_sequence = 0
 
     def is_new(self, source: IPv6Address, sequence: int) -> bool:
+        """Whether a frame is later than those that this source and the known one brought."""
         return sequence > (self._rival_sequence if source == self._rival else self._sequence)
 
     def hear(self, source: IPv6Address, sequence: int, now: float) -> None:
+        """Note a frame that is new."""
         self.heard = now
         if source in (self.source, self._rival):
             self.source = source
