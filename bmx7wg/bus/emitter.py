@@ -7,6 +7,7 @@ changes, or however slowly the bus takes it, what waits is at most one note per 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,6 +16,8 @@ from .library import TURN
 from .names import OBJECT_MANAGER, PROPERTIES, ROOT
 from .tree import Object, Tree
 from .values import marshal
+
+_log = logging.getLogger(__name__)
 
 MAX_BACKLOG: Final = 1024 * 1024  # bytes queued beyond which signals wait
 
@@ -60,7 +63,10 @@ class Emitter:
         until = loop.time() + TURN
         while self._notes and self._connection.backlog() < MAX_BACKLOG:
             path = next(iter(self._notes))
-            self._tell(path, self._notes.pop(path))
+            try:
+                self._tell(path, self._notes.pop(path))
+            except Exception:
+                _log.exception("%s could not be told of", path)
             if loop.time() > until:
                 self._schedule()
                 return

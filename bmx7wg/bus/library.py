@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import socket
 import sys
 from types import ModuleType
@@ -21,6 +22,8 @@ from typing import Any, Final, Protocol
 from .values import unmarshal
 from .wire import FIXED_HEADER, Framing, Header, Kind, parse_header, sizes
 from .writer import Writer
+
+_log = logging.getLogger(__name__)
 
 MAX_HEADER: Final = 8 * 1024  # bytes; the names in it are at most 255, a path may be longer
 RECEIVE: Final = 64 * 1024  # bytes a turn
@@ -199,8 +202,11 @@ class Stream(_MessageBus):  # type: ignore[misc]
     def _deliver(self, incoming: Incoming) -> None:
         if incoming.header.kind in (Kind.RETURN, Kind.ERROR):
             self._method_return_handlers.pop(incoming.header.reply_serial)(incoming, None)
-        else:
+            return
+        try:
             self._owner.deliver(incoming)
+        except Exception:
+            _log.exception("a message from the bus was not handled")
 
     def expect(self, serial: int) -> asyncio.Future[Incoming | None]:
         """The answer to the call with this serial; None if the connection ended before."""

@@ -158,6 +158,18 @@ def test_a_call_that_is_too_long_is_refused_before_it_is_there(place: Path, run_
     run_async(look())
 
 
+def test_a_handler_that_fails_ends_nothing(place: Path, run_async, caplog) -> None:
+    async def look() -> None:
+        async with joined(place) as (connection, end):
+            answers, connection._on_call = connection._on_call, lambda bus, call: 1 // 0
+            end.send(Kind.CALL, path="/", member="Ping")
+            await until(lambda: "ZeroDivisionError" in caplog.text)
+            connection._on_call = answers
+            await end.ping()
+
+    run_async(look())
+
+
 def test_who_wants_no_answer_gets_none(place: Path, run_async) -> None:
     async def look() -> None:
         async with joined(place) as (_, end):

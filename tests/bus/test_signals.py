@@ -109,6 +109,13 @@ def test_what_is_added_is_complete(daemon: Daemon, run_async) -> None:
     assert event.interfaces[PEER]["Offers"] == [("10.3.0.0/24", 32_000_000)]
 
 
+def test_what_can_not_be_told_keeps_nobody_else_back(daemon: Daemon, run_async, caplog) -> None:
+    change = Changes(peers=(peer(2, hops=-1), peer(3)))
+    (event,) = run_async(events_of(change, peers=()))
+    assert isinstance(event, Added) and event.path == peer_path(node_id(3))
+    assert f"{peer_path(node_id(2))} could not be told of" in caplog.text
+
+
 def random_change(rng: random.Random, present: set[int]) -> Changes:
     numbers = [rng.randrange(300) for _ in range(rng.randrange(1, 20))]
     gone = tuple(n for n in set(numbers) & present if rng.random() < 0.3)
