@@ -20,6 +20,7 @@ from .backend import Settings
 DIRECTORY: Final = "/var/run/wireguard"  # built into wireguard-go and wg
 CHUNK: Final = 100  # peers in a transaction
 TIMEOUT: Final = 5.0  # s for an answer; 100 peers take 15 ms
+_HANG_UP: Final = 0.5  # s that a killed process may need to let go of its socket
 _RECEIVE: Final = 65536
 _MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes; 10,000 peers of 64 networks have 25 MB
 
@@ -80,10 +81,17 @@ class Connection:
 
 
 def answers(path: str) -> bool:
-    """Whether a process listens on a socket."""
+    """Whether a process listens on a socket, and does not just end: then it hangs up."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(TIMEOUT)
-        return connection.connect_ex(path) == 0
+        connection.settimeout(_HANG_UP)
+        try:
+            connection.connect(path)
+            connection.recv(1)
+        except TimeoutError:
+            return True
+        except OSError:
+            pass
+        return False
 
 
 class RefusedError(OSError):

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from .nodes import Node, kernel_has_wireguard, run
+from .nodes import Node, kernel_has_wireguard, plug_in, run
 
 NUMBERS = itertools.count()
 
@@ -39,14 +39,7 @@ def nodes(backend):
         for node in (left, right):
             run("ip", "netns", "add", node.name)
             node.ip("link", "set", "lo", "up")
-        left.ip(
-            *("link", "add", "cable", "type", "veth"),
-            *("peer", "name", "cable", "netns", right.name),
-        )
-        for node in (left, right):
-            node.ip("link", "set", "cable", "up")
-            node.ip("address", "add", f"2001:db8::{node.number}/64", "dev", "cable", "nodad")
-            node.ip("address", "add", f"192.0.2.{node.number}/24", "dev", "cable")
+        plug_in(left, right)
         yield left, right
     finally:
         for node in (left, right):

@@ -6,7 +6,8 @@
     │  fd77::1/16   │           │  fd77::2/16   │
     │        cable ─┼───────────┼─ cable        │
     └───────────────┘           └───────────────┘
-      2001:db8::1, 192.0.2.1      2001:db8::2, 192.0.2.2, and link-local
+      2001:db8::1                 2001:db8::2
+      fe80::1, 192.0.2.1          fe80::2, 192.0.2.2
 """
 
 from __future__ import annotations
@@ -131,8 +132,8 @@ class Node:
 
     def endpoint(self, kind, seen_from):
         if kind == "link-local":
-            local = next(a["local"] for a in self.addresses("cable") if a["scope"] == "link")
-            return Endpoint(ip_address(local), 6277, seen_from.index_of("cable"), "cable")
+            local = ip_address(f"fe80::{self.number}")
+            return Endpoint(local, 6277, seen_from.index_of("cable"), "cable")
         text = {"global": "2001:db8::{}", "ipv4": "192.0.2.{}"}[kind].format(self.number)
         return Endpoint(ip_address(text), 6277)
 
@@ -140,6 +141,19 @@ class Node:
         """Whether the other's mesh address answers."""
         command = ("ping", "-6", "-n", "-c", str(count), "-W", wait, str(other.address))
         return " 0% packet loss" in self.exec(*command, check=False)
+
+
+def plug_in(left, right, *options):
+    """Join two nodes with a cable, addresses on it."""
+    left.ip(
+        *("link", "add", "cable", *options, "type", "veth"),
+        *("peer", "name", "cable", "netns", right.name),
+    )
+    for node in (left, right):
+        node.ip("link", "set", "cable", "addrgenmode", "none", "up")
+        for address in (f"2001:db8::{node.number}", f"fe80::{node.number}"):
+            node.ip("address", "add", f"{address}/64", "dev", "cable", "nodad")
+        node.ip("address", "add", f"192.0.2.{node.number}/24", "dev", "cable")
 
 
 async def until(condition, what, deadline=DEADLINE):

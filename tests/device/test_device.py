@@ -20,7 +20,7 @@ from bmx7wg.core.model import DesiredPeer, Failure
 from bmx7wg.device.base import DeviceError
 from bmx7wg.device.choose import open_device
 
-from .nodes import DEADLINE, PRESHARED, inside, run, until
+from .nodes import DEADLINE, PRESHARED, inside, plug_in, until
 
 
 @pytest.fixture
@@ -362,20 +362,9 @@ def test_an_underlay_interface_made_anew_is_noticed(scene):
         await right.open()
         await connected(left, right, "link-local")
         left.ip("link", "delete", "cable")
-        run(
-            *("ip", "-n", left.name, "link", "add", "cable", "index", "77", "type", "veth"),
-            *("peer", "name", "cable", "netns", right.name),
-        )
-        for node in (left, right):
-            node.ip("link", "set", "cable", "up")
+        plug_in(left, right, "index", "77")
         expected = "the underlay interface cable was made anew"
         await until(lambda: expected in left.sentences, expected)
-        await until(
-            lambda: not any(a.get("tentative") for n in (left, right) for a in n.addresses("cable"))
-            and left.addresses("cable")
-            and right.addresses("cable"),
-            "link-local addresses",
-        )
         for one, other in ((left, right), (right, left)):
             applied = await one.applied(other.as_peer(other.endpoint("link-local", one)))
             assert applied.writes == 1
@@ -488,15 +477,20 @@ class TestWireguardGo:
 
 
 @pytest.mark.parametrize("backend", ["userspace"])
-def test_without_any_wireguard_both_remedies_are_named(scene, monkeypatch, kernel_wireguard):
-    if kernel_wireguard:
-        pytest.skip("WireGuard in this kernel")
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_the_kernel_is_preferred_and_all_remedies_are_named(scene, monkeypatch, kernel_wireguard):
+    """Without wireguard-go: the kernel if it can, else what to do about either."""
 
     async def script(left, right):
-        with inside(left.name), pytest.raises(DeviceError) as refused:
-            await open_device("auto", left.name)
-        assert "linux-image-amd64" in str(refused.value)
-        assert "apt install wireguard-go" in str(refused.value)
+        with monkeypatch.context() as without:
+            without.setenv("PATH", "/nowhere")
+            if kernel_wireguard:
+                assert (await left.open(backend="auto")).backend == "kernel"
+                return
+            for backend in ("auto", "kernel", "userspace"):
+                with pytest.raises(DeviceError) as refused:
+                    await left.open(backend=backend)
+                said = str(refused.value)
+                assert ("apt install linux-image-amd64" in said) == (backend != "userspace")
+                assert ("apt install wireguard-go" in said) == (backend != "kernel")
 
     scene(script)
