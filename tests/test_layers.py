@@ -16,7 +16,7 @@ ALLOWED = {
     "core": {"core"},
     "discovery": {"discovery", "core", "netlink", "rtnetlink"},
     "device": {"device", "core", "netlink", "rtnetlink"},
-    "bus": {"bus", "core"},  # the bus knows the service only as its own Controller protocol
+    "bus": {"bus", "core", ""},  # the bus knows the service only as its own Controller protocol
     "service": {"service", "core", "discovery", "device", "bus", "configfiles", ""},
     "cli": {"cli", "core", "bus.client", "configfiles", ""},
     "lab": {"lab", "core", "netlink", "rtnetlink", ""},

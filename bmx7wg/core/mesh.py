@@ -47,13 +47,16 @@ class Mesh:
     def __init__(self, node_id: NodeId, settings: Settings) -> None:
         self.node_id = node_id
         self._settings = settings
+        self._own_key = public_key(settings.private_key)
         self._table = PeerTable(
             settings.policy,
             own_id=node_id,
-            own_key=public_key(settings.private_key),
+            own_key=self._own_key,
             grace=settings.config.discovery.grace,
         )
         self._sessions = Sessions()
+        self._resting: set[bytes] = set()  # left out of the device once, for a new handshake
+        self._hurried: float | None = None
         self._static: set[NodeId] = set()
         self._roster = Roster(node_id, settings)
         self._adopted: dict[bytes, DesiredPeer] = {}
@@ -113,9 +116,10 @@ class Mesh:
     def reconfigure(self, settings: Settings, now: float) -> None:
         """Use another configuration from now on; nothing that it allows is torn down."""
         before, self._settings = self._settings, settings
+        self._own_key = public_key(settings.private_key)
         self._table.apply_policy(
             settings.policy,
-            own_key=public_key(settings.private_key),
+            own_key=self._own_key,
             grace=settings.config.discovery.grace,
             now=now,
         )
@@ -143,8 +147,14 @@ class Mesh:
 
     def applied(self, applied: Applied, now: float) -> None:
         """Take in what the device reached."""
-        self._sessions.evict(self._sessions.keys() - applied.peers)
-        self._sessions.install(applied.peers - self._sessions.keys(), now, fresh=True)
+        left_out = self._resting - applied.peers
+        if left_out:
+            self._resting -= left_out
+            self._hurry(now)
+        self._sessions.evict(self._sessions.keys() - applied.peers - left_out)
+        # Added ones are new to the device; it may have been made anew, without their sessions.
+        fresh = applied.added | (applied.peers - self._sessions.keys())
+        self._sessions.install(fresh, now, fresh=True)
         self._compare(now)
 
     def device_lost(self, now: float) -> None:
@@ -161,10 +171,16 @@ class Mesh:
                 self._table.touch(peer)
                 if key in shaken:
                     self._table.handshake(peer)
+        # One end of a pair is enough, and both at once would cross again.
+        stalled = {key for key in self._sessions.take_stalled() if self._own_key < key}
+        if stalled:
+            self._resting |= stalled
+            self._hurry(now)
         self._compare(now)
 
     def advance(self, now: float) -> None:
         """Let time do its work."""
+        self._hurried = None
         self._table.expire(now)
         if self._adopted_until is not None and now >= self._adopted_until:
             self._adopted.clear()
@@ -178,6 +194,8 @@ class Mesh:
         """The whole state that the device should have."""
         device = self._settings.config.device
         peers = self._roster.peers()
+        for key in self._resting:
+            peers.pop(key, None)
         taken = {prefix for peer in peers.values() for prefix in peer.allowed_ips}
         for key, peer in self._adopted.items():
             if key not in peers and taken.isdisjoint(peer.allowed_ips):
@@ -198,9 +216,23 @@ class Mesh:
         due = (self._roster.holder(key) for key in self._sessions.due_probes(now))
         return [a for a in (self._roster.address(node) for node in due if node) if a]
 
+    def state(self, node_id: NodeId) -> PeerState | None:
+        """The state of a peer, None if there is no such peer."""
+        peer = self._table.get(node_id)
+        return peer.state if peer else None
+
+    def address(self, node_id: NodeId) -> IPv6Address | None:
+        """The mesh address of a peer that is in the device, None if it has none."""
+        return self._roster.address(node_id) if self._roster.key_of(node_id) else None
+
     def next_timeout(self) -> float | None:
         """When `advance` or `due_probes` have something to do."""
-        times = (self._table.next_timeout(), self._sessions.next_probe(), self._adopted_until)
+        times = (
+            self._table.next_timeout(),
+            self._sessions.next_probe(),
+            self._adopted_until,
+            self._hurried,
+        )
         return min((time for time in times if time is not None), default=None)
 
     def next_look(self) -> float | None:
@@ -226,6 +258,11 @@ class Mesh:
         return Changes(peers=tuple(peers), gone=gone)
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _hurry(self, now: float) -> None:
+        """What is desired changed by itself: it should be applied at once."""
+        self._revision += 1
+        self._hurried = now
 
     def _holder(self, key: bytes) -> Peer | None:
         node_id = self._roster.holder(key)

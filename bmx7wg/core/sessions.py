@@ -18,6 +18,8 @@ SELDOM: Final = 60.0  # s between looks at peers without a session
 AT_MOST: Final = 10.0  # s; the least distance between looks at sessions that age
 FIRST_REPROBE: Final = 15.0  # s; WireGuard itself retries every 5 s, for 90 s
 LAST_REPROBE: Final = 300.0  # s between probes of a peer that never answers
+FIRST_RETRY: Final = 0.25  # s for a first handshake, doubled each time; longer than a slow link's
+RETRIES: Final = 4  # then WireGuard's own 5 s are as good
 
 
 @dataclass
@@ -27,6 +29,8 @@ class _Session:
     statistics: PeerStatistics | None = None
     probe_at: float | None = None
     probe_wait: float = FIRST_REPROBE
+    retry_at: float | None = None  # when a first handshake should have been there
+    retries: int = 0
 
 
 class Sessions:
@@ -37,6 +41,7 @@ class Sessions:
         self._looked = float("-inf")
         self._look_at: float | None = None
         self._wait = SELDOM
+        self._stalled: set[bytes] = set()
 
     def install(self, keys: Iterable[bytes], now: float, *, fresh: bool) -> None:
         """These peers are in the device now.
@@ -45,7 +50,12 @@ class Sessions:
         counters finds it without a session.
         """
         for key in keys:
-            self._sessions[key] = _Session(probe_at=now if fresh else now + 2 * FIRST_LOOK)
+            before = self._sessions.get(key)
+            session = _Session(probe_at=now if fresh else now + 2 * FIRST_LOOK)
+            session.retries = before.retries + 1 if before and before.at is None else 0
+            if fresh and session.retries < RETRIES:
+                session.retry_at = now + FIRST_RETRY * 2**session.retries
+            self._sessions[key] = session
             self._wait = FIRST_LOOK
             self._look_at = now + FIRST_LOOK
 
@@ -53,6 +63,7 @@ class Sessions:
         """These peers are not in the device any more."""
         for key in keys:
             self._sessions.pop(key, None)
+            self._stalled.discard(key)
         if not self._sessions:
             self._look_at = None
 
@@ -82,11 +93,24 @@ class Sessions:
                 age = max(0.0, (wall - now_read.last_handshake) / 1e9)
                 session.at = max(now - age, self._looked)
                 session.handshake = now_read.last_handshake
-                session.probe_at = None
+                session.probe_at = session.retry_at = None
             session.statistics = now_read
+        for key, session in self._sessions.items():
+            if session.retry_at is not None and now >= session.retry_at:
+                session.retry_at = None
+                self._stalled.add(key)
         self._looked = now
         self._plan_look(now)
         return changed, shaken
+
+    def take_stalled(self) -> set[bytes]:
+        """Peers, each told once, whose first handshake is overdue.
+
+        Its initiation was lost, or crossed the other end's, which voids both; WireGuard begins
+        no other for 5 s, unless the peer is put into the device anew.
+        """
+        stalled, self._stalled = self._stalled, set()
+        return stalled
 
     def statistics(self, key: bytes) -> PeerStatistics | None:
         session = self._sessions.get(key)
@@ -151,4 +175,5 @@ class Sessions:
             look = now + self._wait
         if connected:
             look = min(look, max(min(connected) + 0.1, now + AT_MOST))
-        self._look_at = look
+        retries = (s.retry_at for s in self._sessions.values() if s.retry_at is not None)
+        self._look_at = min([look, *retries])

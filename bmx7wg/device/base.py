@@ -39,6 +39,9 @@ class Device(Protocol):
     def probe(self, address: IPv6Address) -> None:
         """Send one datagram to a mesh address, so that WireGuard begins a handshake."""
 
+    async def measure(self, address: IPv6Address) -> float:
+        """Seconds to a mesh address and back; TimeoutError if nothing comes back."""
+
     def watch(self, changed: Callable[[str], None]) -> None:
         """Call *changed* with a sentence for people, on the loop, whenever something of the
         device, its addresses, routes or underlay was changed by somebody else or died."""

@@ -89,6 +89,10 @@ class InMemoryDevice:
     def probe(self, address: IPv6Address) -> None:
         self.probed.append(address)
 
+    async def measure(self, address: IPv6Address) -> float:
+        self.probed.append(address)
+        return 0.001
+
     def watch(self, changed: Callable[[str], None]) -> None:
         self._changed = changed
 

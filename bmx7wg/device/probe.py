@@ -1,14 +1,18 @@
-"""One datagram to a peer, so that WireGuard begins a handshake with it."""
+"""Datagrams to a peer: one so that WireGuard begins a handshake, one that comes back."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
+import time
 from ipaddress import IPv6Address
 from typing import Final
 
 _PORT: Final = 9  # discard (RFC 863)
 _PKTINFO: Final = struct.Struct("=16sI")  # struct in6_pktinfo: source, interface index
+_ECHO_REQUEST: Final = bytes((128, 0, 0, 0, 0, 0, 0, 1))  # RFC 4443 4.1; the kernel completes it
+_PATIENCE: Final = 6.0  # s; WireGuard tries a handshake again after 5
 
 
 class Prober:
@@ -29,3 +33,29 @@ class Prober:
 
     def close(self) -> None:
         self._socket.close()
+
+
+async def round_trip(address: IPv6Address) -> float:
+    """Seconds until a peer's kernel answers: to an echo request or, where groups of this user
+    may not send one (ping_group_range in icmp(7)), to a datagram that nobody takes there.
+
+    TimeoutError if it doesn't.
+    """
+    try:
+        asking = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6)
+    except PermissionError:
+        asking = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with asking:
+        asking.setblocking(False)
+        asking.connect((str(address), _PORT))
+        begun = time.monotonic()
+        try:
+            asking.send(_ECHO_REQUEST)
+            await asyncio.wait_for(asyncio.get_running_loop().sock_recv(asking, 64), _PATIENCE)
+        except ConnectionRefusedError:
+            pass  # port unreachable: an answer as well
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise TimeoutError(error.strerror) from error
+        return time.monotonic() - begun

@@ -37,7 +37,7 @@ from ..rtnetlink import Link, Rtnetlink
 from .backend import OURS, Backend
 from .base import DeviceError
 from .links import Links, Standing, underlay_mtu
-from .probe import Prober
+from .probe import Prober, round_trip
 from .watch import Watch
 
 _T = TypeVar("_T")
@@ -90,6 +90,9 @@ class WireGuardDevice:
 
     def probe(self, address: IPv6Address) -> None:
         self._prober.send(address, self._index)
+
+    async def measure(self, address: IPv6Address) -> float:
+        return await round_trip(address)
 
     def watch(self, changed: Callable[[str], None]) -> None:
         self._watch = Watch(lambda: self._run(self._deviations), changed)

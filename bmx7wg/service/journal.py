@@ -76,17 +76,69 @@ def _journal_handler() -> logging.Handler:
     return Handler()
 
 
-def set_up(level: int = logging.INFO) -> None:
+#: The words of org.freedesktop.LogControl1, and the levels that we tell apart.
+LEVELS: Final = {
+    "emerg": logging.CRITICAL,
+    "alert": logging.CRITICAL,
+    "crit": logging.CRITICAL,
+    "err": logging.ERROR,
+    "warning": logging.WARNING,
+    "notice": logging.INFO,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+_WORDS: Final = {
+    logging.CRITICAL: "crit",
+    logging.ERROR: "err",
+    logging.WARNING: "warning",
+    logging.INFO: "info",
+    logging.DEBUG: "debug",
+}
+TARGETS: Final = ("journal", "console", "null")
+
+_root = logging.getLogger("bmx7wg")
+
+
+def set_up() -> None:
     """Send everything that is logged below "bmx7wg" to the journal or standard error."""
+    _root.propagate = False
+    logging.raiseExceptions = False
+    set_level("info")
+    set_target("journal" if os.environ.get("JOURNAL_STREAM") else "console")
+
+
+def level() -> str:
+    """The least level that is logged, as a word of LogControl1."""
+    return _WORDS[_root.level]
+
+
+def set_level(word: str) -> None:
+    """ValueError for a word that is none of `LEVELS`."""
+    if word not in LEVELS:
+        raise ValueError(f"a log level is one of {', '.join(LEVELS)}")
+    _root.setLevel(LEVELS[word])
+
+
+def target() -> str:
+    return _target
+
+
+def set_target(word: str) -> None:
+    """ValueError for a word that is none of `TARGETS`."""
+    global _target
     handler: logging.Handler
-    if os.environ.get("JOURNAL_STREAM"):
+    if word == "journal":
         handler = _journal_handler()
-    else:
+    elif word == "console":
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter(f"{IDENTIFIER}: %(levelname)s: %(message)s"))
+    elif word == "null":
+        handler = logging.NullHandler()
+    else:
+        raise ValueError(f"a log target is one of {', '.join(TARGETS)}")
     handler.addFilter(RateLimit())
-    root = logging.getLogger("bmx7wg")
-    root.addHandler(handler)
-    root.setLevel(level)
-    root.propagate = False
-    logging.raiseExceptions = False
+    _root.handlers[:] = [handler]
+    _target = word
+
+
+_target = "null"

@@ -15,14 +15,14 @@ from typing import Final
 
 from .. import __version__, configfiles
 from ..core.announcement import is_label
-from ..core.config import Config, ConfigError, parse
-from ..core.identity import generate_private_key
+from ..core.config import Config, ConfigError
 from ..core.model import Origin
-from ..core.settings import Settings
 from ..discovery.source import Source
 from . import journal
+from .configuration import Configuration
 from .node import Node, Parts
-from .store import Store, StoreError, read_secret
+from .store import Store, StoreError
+from .verbs import Verbs
 
 EX_CONFIG: Final = 78  # sysexits.h
 
@@ -34,10 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     journal.set_up()
     try:
-        config = _configuration(options.config_dir)
         store = Store(options.state_dir)
-        settings = _settings(config, _private_key(config, store))
-        return asyncio.run(_serve(options, store, settings))
+        return asyncio.run(_serve(Configuration(options.config_dir, store), store))
     except ConfigError as error:
         for problem in error.problems:
             log.error("%s", problem, extra=journal.fields(journal.CONFIGURATION_REFUSED))
@@ -47,28 +45,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-async def _serve(options: argparse.Namespace, store: Store, settings: Settings) -> int:
+async def _serve(configuration: Configuration, store: Store) -> int:
     from ..bus.service import Bus
     from ..device.choose import open_device
     from .notify import Notifier
 
-    node = Node(settings, name=_host_name())
-    bus = Bus(node, state=node.bus_state)
-    origin = _origin(settings.config)
-    source = _source(origin, settings.config, store, node)
-    device = settings.config.device
-
-    def load() -> Settings:
-        return _settings(_configuration(options.config_dir), settings.private_key)
-
+    config = configuration.settings.config
+    node = Node(configuration.settings, name=_host_name())
+    origin = _origin(config)
+    source = _source(origin, config, store, node)
     node.connect(
         Parts(
             source=source,
             origin=origin,
-            open_device=lambda: open_device(device.backend, device.name),
-            bus=bus,
+            open_device=lambda: open_device(config.device.backend, config.device.name),
+            bus=Bus(Verbs(node, configuration, source, origin), state=node.bus_state),
             notifier=Notifier(),
-            load=load,
+            reload=configuration.reload,
         )
     )
     _on_signals({signal.SIGTERM: node.stop, signal.SIGINT: node.stop, signal.SIGHUP: node.reload})
@@ -104,18 +97,6 @@ def _origin(config: Config) -> Origin:
         except OSError:
             source = "link"
     return Origin(source)
-
-
-def _configuration(directory: Path) -> Config:
-    return parse(configfiles.read(directory)).config
-
-
-def _settings(config: Config, private_key: bytes) -> Settings:
-    return Settings(config, private_key, read_secret(config.trust.secret_file))
-
-
-def _private_key(config: Config, store: Store) -> bytes:
-    return generate_private_key() if config.node.key == "session" else store.wireguard_key()
 
 
 def _host_name() -> str:

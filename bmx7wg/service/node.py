@@ -72,15 +72,16 @@ class Parts:
     open_device: Callable[[], Awaitable[Device]]
     bus: PublicBus
     notifier: Notifier
-    load: Callable[[], Settings]  # reads the configuration anew; ConfigError, StoreError
+    reload: Callable[[], Settings]  # reads the configuration anew; ConfigError, StoreError
 
 
 class Node:
     """The running service."""
 
     def __init__(self, settings: Settings, *, name: str) -> None:
-        self._settings = settings
+        self._settings = self._started_with = settings
         self._public_key = public_key(settings.private_key)
+        self._next_key = b""
         self._host_name = name
         self._source_name = ""
         self._parts: Parts
@@ -96,8 +97,22 @@ class Node:
         self._bus_task: asyncio.Task[None] | None = None
         self._bus_tried = False
         self._wake = asyncio.Event()
+        self._awaited: list[asyncio.Future[None]] = []
         self._reload = self._stop = self._ready = self._touched = False
         self._status = 0
+
+    @property
+    def node_id(self) -> NodeId | None:
+        return self._mesh.node_id if self._mesh else None
+
+    @property
+    def public_key(self) -> bytes:
+        """WireGuard's, 32 bytes."""
+        return self._public_key
+
+    @property
+    def has_device(self) -> bool:
+        return self._applied is not None
 
     # -- what happens, from outside -------------------------------------------------------------
 
@@ -143,12 +158,68 @@ class Node:
         self._wake.set()
 
     def reload(self) -> None:
+        """Read the configuration anew, in the next turn."""
         self._reload = True
         self._wake.set()
+
+    def reload_now(self) -> None:
+        """Read the configuration anew. With ConfigError or StoreError all stays as it was."""
+        self._parts.notifier.reloading()
+        try:
+            settings = self._parts.reload()
+        except (ConfigError, StoreError) as error:
+            for line in str(error).splitlines():
+                extra = journal.fields(journal.CONFIGURATION_REFUSED)
+                log.error("not reloaded: %s", line, extra=extra)
+            first, *more = str(error).splitlines()
+            others = f" (and {len(more)} more)" if more else ""
+            self._report.problem("configuration", f"not reloaded: {first}{others}")
+            raise
+        else:
+            self.apply(settings)
+            late = settings.needs_restart(self._started_with)
+            what = f"{', '.join(late)}: changed; takes effect after a restart" if late else ""
+            self._report.problem("configuration", what)
+            log.info("configuration reloaded")
+        finally:
+            self._parts.notifier.ready()
+
+    def apply(self, settings: Settings) -> None:
+        """Use other settings from now on."""
+        switched = settings.private_key != self._settings.private_key
+        self._settings, self._next_key = settings, b""
+        self._public_key = public_key(settings.private_key)
+        if self._mesh is not None:
+            self._mesh.reconfigure(settings, time.monotonic())
+        if not switched:
+            self._announce()  # a new key is announced once the device has it
+        self._wake.set()
+
+    def announce_next(self, key: bytes) -> None:
+        """Tell the others which public key will be used soon."""
+        self._next_key = key
+        self._announce()
 
     def stop(self) -> None:
         self._stop = True
         self._wake.set()
+
+    async def turn(self) -> None:
+        """Wait until all that is known now was acted upon and published."""
+        done = asyncio.get_running_loop().create_future()
+        self._awaited.append(done)
+        self._wake.set()
+        await done
+
+    async def probe(self, node_id: NodeId) -> float:
+        """The round trip to a peer in seconds, with a handshake in it if there was no session.
+
+        KeyError for a peer that is not in the device, TimeoutError if it doesn't answer.
+        """
+        address = self._mesh.address(node_id) if self._mesh else None
+        if address is None or self._device is None or self._applied is None:
+            raise KeyError(node_id)
+        return await self._device.measure(address)
 
     async def refresh(self) -> None:
         """Bring the counters up to date for somebody who looks (bus/service.py)."""
@@ -167,7 +238,11 @@ class Node:
             await self._parts.source.start()
             while not self._stop:
                 self._wake.clear()
+                awaited, self._awaited = self._awaited, []
                 await self._turn()
+                for done in awaited:
+                    if not done.done():
+                        done.set_result(None)
                 await self._sleep()
         finally:
             await self._shut_down()
@@ -176,7 +251,7 @@ class Node:
     async def _turn(self) -> None:
         if self._reload:
             self._reload = False
-            self._reconfigure()
+            self._reload_quietly()
         mesh, now = self._mesh, time.monotonic()
         if mesh is not None:
             mesh.advance(now)
@@ -275,7 +350,9 @@ class Node:
     def _announce(self) -> None:
         if self._applied is None:
             return
-        said = Announcement(self._public_key, self._applied.listen_port, self._name)
+        said = Announcement(
+            self._public_key, self._applied.listen_port, self._name, next_key=self._next_key
+        )
         if said != self._said:
             self._said = said
             self._parts.source.announce(said)
@@ -286,28 +363,11 @@ class Node:
 
     # -- configuration --------------------------------------------------------------------------
 
-    def _reconfigure(self) -> None:
-        self._parts.notifier.reloading()
+    def _reload_quietly(self) -> None:
         try:
-            settings = self._parts.load()
-        except (ConfigError, StoreError) as error:
-            for line in str(error).splitlines():
-                log.error(
-                    "not reloaded: %s", line, extra=journal.fields(journal.CONFIGURATION_REFUSED)
-                )
-            first, *more = str(error).splitlines()
-            others = f" (and {len(more)} more)" if more else ""
-            self._report.problem("configuration", f"not reloaded: {first}{others}")
-        else:
-            late = settings.needs_restart(self._settings)
-            self._settings = settings
-            what = f"{', '.join(late)}: changed; takes effect after a restart" if late else ""
-            self._report.problem("configuration", what)
-            if self._mesh is not None:
-                self._mesh.reconfigure(settings, time.monotonic())
-            self._announce()
-            log.info("configuration reloaded")
-        self._parts.notifier.ready()
+            self.reload_now()
+        except (ConfigError, StoreError):
+            pass  # it is in the journal and among the problems; there is nobody to answer
 
     # -- what people see ------------------------------------------------------------------------
 

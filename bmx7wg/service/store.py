@@ -17,7 +17,8 @@ from ..core.identity import SigningKey, generate_private_key, key_text, parse_ke
 WIREGUARD_KEY: Final = "wireguard.key"
 NODE_KEY: Final = "node.key"
 SEQUENCE: Final = "sequence"
-_MAX_SIZE: Final = 4096  # bytes; none of our files comes near
+_MAX_SIZE: Final = 4 * 1024 * 1024  # bytes; 10,000 peers added by hand are half of it
+_MAX_SECRET: Final = 4096  # bytes
 
 
 class StoreError(Exception):
@@ -41,13 +42,16 @@ class Store:
         """The WireGuard private key (32 bytes), made at the first call."""
         return self._key(WIREGUARD_KEY, generate_private_key)
 
+    def save_wireguard_key(self, key: bytes) -> None:
+        self.write(WIREGUARD_KEY, key_text(key).encode() + b"\n")
+
     def signing_key(self) -> SigningKey:
         """The Ed25519 key that is this node's identity without bmx7, made at the first call."""
         return SigningKey(self._key(NODE_KEY, SigningKey.generate_seed))
 
     def sequence(self) -> int:
         """The last sequence that may have been used; 0 if none was."""
-        content = self._read(SEQUENCE)
+        content = self.read(SEQUENCE)
         if content is None:
             return 0
         text = content.decode("ascii", "replace").strip()
@@ -77,7 +81,7 @@ class Store:
             raise StoreError(f"{path}: can't be written: {error.strerror}") from error
 
     def _key(self, name: str, generate: Callable[[], bytes]) -> bytes:
-        content = self._read(name)
+        content = self.read(name)
         if content is None:
             key = generate()
             self.write(name, key_text(key).encode() + b"\n")
@@ -91,7 +95,8 @@ class Store:
                 "node a new key"
             ) from None
 
-    def _read(self, name: str) -> bytes | None:
+    def read(self, name: str) -> bytes | None:
+        """The content of a file, None if there is none."""
         path = self.directory / name
         try:
             with open(path, "rb", opener=_open_plain) as file:
@@ -120,11 +125,11 @@ def read_secret(path: str) -> bytes:
         return b""
     try:
         with open(path, "rb", opener=_open_plain) as file:
-            secret = file.read(_MAX_SIZE + 1)
+            secret = file.read(_MAX_SECRET + 1)
     except OSError as error:
         raise StoreError(f"trust.secret-file {path}: {error.strerror}") from error
-    if len(secret) > _MAX_SIZE or not secret.strip():
-        raise StoreError(f"trust.secret-file {path}: needs 1 to {_MAX_SIZE} bytes of secret")
+    if len(secret) > _MAX_SECRET or not secret.strip():
+        raise StoreError(f"trust.secret-file {path}: needs 1 to {_MAX_SECRET} bytes of secret")
     return secret.strip()
 
 

@@ -145,7 +145,7 @@ class Bench:
                 open_device=self._open,
                 bus=self.bus,
                 notifier=self.notifier,  # type: ignore[arg-type]
-                load=lambda: self.load(),
+                reload=lambda: self.load(),
             )
         )
 
