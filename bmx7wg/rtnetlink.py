@@ -75,6 +75,8 @@ _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _RTN_UNICAST: Final = 1
 RT_TABLE_MAIN: Final = 254
+_RT_SCOPE_UNIVERSE: Final = 0
+_RT_SCOPE_LINK: Final = 253
 RTPROT_KERNEL: Final = 2
 RTPROT_STATIC: Final = 4
 _PROTOCOL_OFFSET: Final = 5  # in struct rtmsg
@@ -344,6 +346,7 @@ def _encode_route(route: Route) -> bytes:
         family=_family(route.destination.version),
         dst_len=route.destination.prefixlen,
         proto=route.protocol,
+        scope=_RT_SCOPE_UNIVERSE if route.gateway else _RT_SCOPE_LINK,  # IPv6 has none
         type=_RTN_UNICAST,
     )
 
