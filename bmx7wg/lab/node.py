@@ -29,7 +29,7 @@ _NOTIFY: Final = "/run/lab/notify"
 NAME: Final = "org.bmx7.WireGuard1"
 PATH: Final = "/org/bmx7/WireGuard1"
 
-READY_TIMEOUT: Final = 20.0  # s; a loaded machine takes 2
+READY_TIMEOUT: Final = 60.0  # s; a loaded machine takes 2, an emulated one 20
 STOP_TIMEOUT: Final = 10.0
 
 
