@@ -86,7 +86,7 @@ def prepare(root: Path, jobs: list[Job]) -> None:
 
 
 def boot(root: Path, jobs: list[Job], directory: Path) -> Run:
-    """Boot a prepared root and wait until it has powered itself off, or its time is over."""
+    """Boot a prepared root; wait until it has powered itself off or its time is over."""
     disk, results = directory / "disk", directory / "results"
     subprocess.run(
         ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", str(root), str(disk), DISK_SIZE],
