@@ -18,14 +18,11 @@ from typing import Protocol
 from .. import __version__
 from ..bus.errors import BusError
 from ..core.config import ConfigError
-from ..core.identity import NodeId, key_text, public_key
+from ..core.identity import NodeId, public_key
 from ..core.mesh import Mesh
 from ..core.model import (
     Announcement,
-    Applied,
     Changes,
-    DesiredDevice,
-    DeviceView,
     Identified,
     ManagerView,
     Observation,
@@ -35,10 +32,11 @@ from ..core.model import (
     SourceStatus,
 )
 from ..core.settings import Settings
-from ..device.base import Device, DeviceError
+from ..device.base import Device
 from ..discovery.source import Source
 from . import journal
 from .backoff import Backoff
+from .keeper import RETRY_FIRST, RETRY_LAST, DeviceKeeper
 from .notify import Notifier
 from .report import Report
 from .store import StoreError
@@ -46,7 +44,6 @@ from .store import StoreError
 log = logging.getLogger("bmx7wg.service")
 
 COUNTERS_FRESH = 1.0  # s; counters that are younger are not read again for a reader
-RETRY_FIRST, RETRY_LAST = 0.5, 30.0  # s between attempts at what failed
 EX_TEMPFAIL = 75  # sysexits.h; systemd starts the service again
 
 
@@ -86,19 +83,14 @@ class Node:
         self._source_name = ""
         self._parts: Parts
         self._mesh: Mesh | None = None
-        self._device: Device | None = None
-        self._desired: DesiredDevice | None = None  # as applied last
-        self._device_lock = asyncio.Lock()
-        self._applied: Applied | None = None
-        self._applied_revision = -1
+        self._keeper: DeviceKeeper
         self._said: Announcement | None = None
         self._report = Report()
-        self._retry = Backoff(RETRY_FIRST, RETRY_LAST)
         self._bus_task: asyncio.Task[None] | None = None
         self._bus_tried = False
         self._wake = asyncio.Event()
         self._awaited: list[asyncio.Future[None]] = []
-        self._reload = self._stop = self._ready = self._touched = False
+        self._reload = self._stop = self._ready = False
         self._status = 0
 
     @property
@@ -112,13 +104,18 @@ class Node:
 
     @property
     def has_device(self) -> bool:
-        return self._applied is not None
+        return self._keeper.applied is not None
 
     # -- what happens, from outside -------------------------------------------------------------
 
     def connect(self, parts: Parts) -> None:
         """Take the parts, which were made to call this node."""
         self._parts = parts
+        self._keeper = DeviceKeeper(
+            parts.open_device,
+            lambda sentence: self._report.problem("device", sentence),
+            self._wake.set,
+        )
 
     def identify(self, node_id: NodeId) -> None:
         """This is who the node is, from now on."""
@@ -146,11 +143,9 @@ class Node:
             self._mesh.observe(observation, time.monotonic())
         self._wake.set()
 
-    def device_touched(self, sentence: str) -> None:
-        """Something was done to the device by somebody else."""
-        log.warning("device: %s", sentence)
-        self._touched = True
-        self._wake.set()
+    def look_again(self) -> None:
+        """See whether the device is as it should be."""
+        self._keeper.touched("somebody asked to look at the device again")
 
     def bus_state(self, connected: bool, sentence: str) -> None:
         """The system bus came or went."""
@@ -217,16 +212,16 @@ class Node:
         KeyError for a peer that is not in the device, TimeoutError if it doesn't answer.
         """
         address = self._mesh.address(node_id) if self._mesh else None
-        if address is None or self._device is None or self._applied is None:
+        if address is None:
             raise KeyError(node_id)
-        return await self._device.measure(address)
+        return await self._keeper.measure(address)
 
     async def refresh(self) -> None:
         """Bring the counters up to date for somebody who looks (bus/service.py)."""
         mesh = self._mesh
         if mesh is None or time.monotonic() - mesh.looked < COUNTERS_FRESH:
             return
-        await self._look(mesh)
+        await self._keeper.look(mesh)
         self._publish()
 
     # -- the rhythm -----------------------------------------------------------------------------
@@ -252,22 +247,14 @@ class Node:
         if self._reload:
             self._reload = False
             self._reload_quietly()
-        mesh, now = self._mesh, time.monotonic()
-        if mesh is not None:
-            mesh.advance(now)
-            if self._must_apply(mesh, now):
-                await self._apply(mesh)
-            look = mesh.next_look()
-            if look is not None and now >= look:
-                await self._look(mesh)
-            if self._device is not None:
-                for address in mesh.due_probes(time.monotonic()):
-                    self._device.probe(address)
+        if self._mesh is not None:
+            await self._keeper.tend(self._mesh)
+            self._announce()
         self._publish()
         self._parts.notifier.alive()
 
     async def _sleep(self) -> None:
-        mesh, times = self._mesh, [self._retry.due]
+        mesh, times = self._mesh, [self._keeper.due]
         if mesh is not None:
             times += [mesh.next_timeout(), mesh.next_look()]
         waits = [when - time.monotonic() for when in times if when is not None]
@@ -284,74 +271,17 @@ class Node:
             self._bus_task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._bus_task
-        if self._device is not None:
-            async with self._device_lock:
-                try:
-                    await self._device.remove()
-                except DeviceError as error:
-                    log.error("device: not removed: %s", error)
-                await self._device.close()
+        await self._keeper.remove()
         await self._parts.bus.close()
 
-    # -- the device -----------------------------------------------------------------------------
-
-    def _must_apply(self, mesh: Mesh, now: float) -> bool:
-        if self._retry.due is not None:  # it failed: not before its time, whatever changed
-            return now >= self._retry.due
-        return self._touched or mesh.revision != self._applied_revision
-
-    async def _apply(self, mesh: Mesh) -> None:
-        async with self._device_lock:
-            self._touched, revision = False, mesh.revision
-            try:
-                if self._device is None:
-                    self._device = await self._parts.open_device()
-                    self._device.watch(self.device_touched)
-                    actual = await self._device.read()
-                    if actual is not None:
-                        mesh.adopt(actual, time.monotonic())
-                        revision = mesh.revision
-                desired = mesh.desired()
-                applied = await self._device.apply(desired)
-            except DeviceError as error:
-                self._report.problem("device", str(error))
-                self._applied = None
-                mesh.device_lost(time.monotonic())
-                self._retry.failed(time.monotonic())
-                return
-            except Exception:
-                # Ours to mend, but no reason to take the tunnels down.
-                log.exception("device: unexpected error; trying again")
-                self._report.problem("device", "unexpected error; see the journal")
-                self._retry.failed(time.monotonic())
-                return
-        self._applied, self._desired, self._applied_revision = applied, desired, revision
-        mesh.applied(applied, time.monotonic())
-        whys = "; ".join(f"{failure.what}: {failure.why}" for failure in applied.failures[:3])
-        more = len(applied.failures) - 3
-        self._report.problem("device", whys + (f"; and {more} more" if more > 0 else ""))
-        if applied.failures:
-            self._retry.failed(time.monotonic())
-        else:
-            self._retry.succeeded()
-        self._announce()
-
-    async def _look(self, mesh: Mesh) -> None:
-        async with self._device_lock:
-            if self._device is None or self._applied is None:
-                return
-            try:
-                read = await self._device.statistics()
-            except DeviceError as error:
-                self.device_touched(str(error))
-                read = {}
-        mesh.statistics(read, time.monotonic(), time.time_ns())
+    # -- what the others hear -------------------------------------------------------------------
 
     def _announce(self) -> None:
-        if self._applied is None:
-            return
+        applied = self._keeper.applied
+        if applied is None:
+            return  # nobody is invited to a device that isn't there
         said = Announcement(
-            self._public_key, self._applied.listen_port, self._name, next_key=self._next_key
+            self._public_key, applied.listen_port, self._name, next_key=self._next_key
         )
         if said != self._said:
             self._said = said
@@ -376,14 +306,14 @@ class Node:
         self._report.problem("source", status.detail)
 
     def _publish(self) -> None:
-        tried = self._mesh is None or self._applied is not None or self._retry.due is not None
+        tried = self._mesh is None or self._keeper.tried
         if not self._ready and tried and self._bus_tried and self._report.source is not None:
             self._ready = True
             self._parts.notifier.ready()
         self._report.settle(ready=self._ready)
         changes = self._mesh.changes() if self._mesh else Changes()
         self._report.peers_changed(changes)
-        news = self._report.complete(changes, self._manager_view(), self._device_view())
+        news = self._report.complete(changes, self._manager_view(), self._keeper.view)
         if news is not None:
             self._parts.bus.publish(news)
         counts = self._mesh.counts() if self._mesh else {}
@@ -399,21 +329,6 @@ class Node:
             problems=self._report.problems,
             source=self._parts.origin.value,
             source_state=(source.state if source else SourceState.WAITING).value,
-        )
-
-    def _device_view(self) -> DeviceView | None:
-        desired = self._desired
-        if desired is None or self._device is None or self._applied is None:
-            return None
-        return DeviceView(
-            name=desired.name,
-            index=self._applied.index,
-            backend=self._device.backend,
-            public_key=key_text(self._public_key),
-            listen_port=self._applied.listen_port,
-            firewall_mark=desired.firewall_mark,
-            mtu=self._applied.mtu,
-            addresses=tuple(str(address) for address in desired.addresses),
         )
 
     # -- the bus --------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ class Verbs:
     async def synchronize(self) -> None:
         """Read the source and the device anew."""
         await self._source.resync()
-        self._node.device_touched("asked on the bus to look")
+        self._node.look_again()
         await self._node.turn()
 
     async def reload(self) -> None:

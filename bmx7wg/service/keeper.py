@@ -1,0 +1,169 @@
+"""Keeps the device as the mesh wants it: applies, looks, repairs, tries again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv6Address
+
+from ..core.identity import key_text, public_key
+from ..core.mesh import Mesh
+from ..core.model import Applied, DesiredDevice, DeviceView
+from ..device.base import Device, DeviceError
+from .backoff import Backoff
+
+log = logging.getLogger("bmx7wg.device")
+
+RETRY_FIRST, RETRY_LAST = 0.5, 30.0  # s between attempts at what failed
+SHOWN_FAILURES = 3  # of those of one attempt, in a sentence for people
+
+
+class DeviceKeeper:
+    """Gives the mesh's desired state to the device, one call at a time.
+
+    *opener* gives the device (device/base.py), *problem* takes what is wrong as a sentence,
+    empty when nothing is, and *wake* is called when `tend` has something new to do.
+    """
+
+    def __init__(
+        self,
+        opener: Callable[[], Awaitable[Device]],
+        problem: Callable[[str], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._open, self._problem, self._wake = opener, problem, wake
+        self._device: Device | None = None
+        self._lock = asyncio.Lock()
+        self._revision = -1  # of the mesh, as applied last
+        self._touched = False
+        self._retry = Backoff(RETRY_FIRST, RETRY_LAST)
+        #: What was reached last; None while there is no device.
+        self.applied: Applied | None = None
+        #: The same for those who look.
+        self.view: DeviceView | None = None
+
+    @property
+    def tried(self) -> bool:
+        """Whether there was an attempt, successful or not."""
+        return self.applied is not None or self._retry.due is not None
+
+    @property
+    def due(self) -> float | None:
+        """When `tend` is to try again what failed (monotonic seconds)."""
+        return self._retry.due
+
+    def touched(self, sentence: str) -> None:
+        """Something was done to the device by somebody else: see to it."""
+        log.warning("%s", sentence)
+        self._touched = True
+        self._wake()
+
+    async def tend(self, mesh: Mesh) -> None:
+        """Do what is due: bring the device up to date, read its counters, probe peers."""
+        mesh.advance(time.monotonic())
+        if self._must_apply(mesh):
+            await self._apply(mesh)
+        look = mesh.next_look()
+        if look is not None and time.monotonic() >= look:
+            await self.look(mesh)
+        if self._device is not None and self.applied is not None:
+            for address in mesh.due_probes(time.monotonic()):
+                self._device.probe(address)
+
+    async def look(self, mesh: Mesh) -> None:
+        """Read the counters and handshakes."""
+        async with self._lock:
+            if self._device is None or self.applied is None:
+                return
+            try:
+                read = await self._device.statistics()
+            except DeviceError as error:
+                self.touched(str(error))
+                read = {}
+        mesh.statistics(read, time.monotonic(), time.time_ns())
+
+    async def measure(self, address: IPv6Address) -> float:
+        """Seconds to a mesh address and back; TimeoutError without an answer or a device."""
+        if self._device is None:
+            raise TimeoutError("there is no device")
+        return await self._device.measure(address)
+
+    async def remove(self) -> None:
+        """Take the device away and let go of it."""
+        async with self._lock:
+            if self._device is None:
+                return
+            try:
+                await self._device.remove()
+            except DeviceError as error:
+                log.error("not removed: %s", error)
+            await self._device.close()
+
+    def _must_apply(self, mesh: Mesh) -> bool:
+        due = self._retry.due is not None and time.monotonic() >= self._retry.due
+        if self._retry.due is not None and self.applied is None:
+            return due  # there is no device: not before its time, whatever changed
+        return due or self._touched or mesh.revision != self._revision
+
+    async def _apply(self, mesh: Mesh) -> None:
+        async with self._lock:
+            self._touched = False
+            try:
+                if self._device is None:
+                    await self._begin(mesh)
+                revision, desired = mesh.revision, mesh.desired()
+                assert self._device is not None
+                applied = await self._device.apply(desired)
+            except DeviceError as error:
+                self._failed(mesh, str(error))
+                return
+            except Exception:
+                # A mistake of ours, but no reason to end and take the tunnels down.
+                log.exception("unexpected error; trying again")
+                self._failed(mesh, "unexpected error; see the journal")
+                return
+        self.applied, self._revision = applied, revision
+        self.view = _view(self._device.backend, desired, applied)
+        mesh.applied(applied, time.monotonic())
+        whys = [f"{failure.what}: {failure.why}" for failure in applied.failures]
+        more = len(whys) - SHOWN_FAILURES
+        told = whys[:SHOWN_FAILURES] + ([f"and {more} more"] if more > 0 else [])
+        self._problem("; ".join(told))
+        if whys:
+            self._retry.failed(time.monotonic())
+        else:
+            self._retry.succeeded()
+
+    async def _begin(self, mesh: Mesh) -> None:
+        """Open the device, and keep the peers of one that is there already."""
+        device = await self._open()
+        try:
+            actual = await device.read()
+        except DeviceError:
+            await device.close()
+            raise
+        device.watch(self.touched)
+        self._device = device
+        if actual is not None:
+            mesh.adopt(actual, time.monotonic())
+
+    def _failed(self, mesh: Mesh, sentence: str) -> None:
+        self._problem(sentence)
+        self.applied = self.view = None
+        mesh.device_lost(time.monotonic())
+        self._retry.failed(time.monotonic())
+
+
+def _view(backend: str, desired: DesiredDevice, applied: Applied) -> DeviceView:
+    return DeviceView(
+        name=desired.name,
+        index=applied.index,
+        backend=backend,
+        public_key=key_text(public_key(desired.private_key)),
+        listen_port=applied.listen_port,
+        firewall_mark=desired.firewall_mark,
+        mtu=applied.mtu,
+        addresses=tuple(str(address) for address in desired.addresses),
+    )
