@@ -28,6 +28,7 @@ from bmx7wg.core.model import (
     StaticPeer,
     Withdrawn,
 )
+from bmx7wg.core.sessions import FIRST_RETRY
 from bmx7wg.core.settings import Settings
 
 PRIVATE = b"\x01" * 32
@@ -66,6 +67,7 @@ class World:
         self.shaken: dict[bytes, int] = {}
         self.peers: dict[NodeId, PeerView] = {}
         self.probed: list[IPv6Address] = []
+        self.installed: frozenset[bytes] = frozenset()
 
     def tell(self, *observations: Announced | Withdrawn | PathMetric | SourceStatus) -> World:
         for observation in observations:
@@ -75,8 +77,9 @@ class World:
     def turn(self, *, device: bool = True) -> World:
         self.mesh.advance(self.now)
         if device:
-            keys = frozenset(self.mesh.desired().peers)
-            self.mesh.applied(Applied(7, 6277, 1420, keys, frozenset(), 1), self.now)
+            keys, before = frozenset(self.mesh.desired().peers), self.installed
+            self.mesh.applied(Applied(7, 6277, 1420, keys, keys - before, 1), self.now)
+            self.installed = keys
             self.probed += self.mesh.due_probes(self.now)
         changes = self.mesh.changes()
         assert not {view.node_id for view in changes.peers} & set(changes.gone)
@@ -119,6 +122,40 @@ def test_from_discovered_to_idle_and_back() -> None:
     assert view.last_handshake == (WALL + 181 * 10**9) // 1000
     assert (view.rx_bytes, view.tx_bytes) == (1, 2)
     assert view.endpoint == "[fe80::1%eth0]:6277" and view.name == "n2"
+
+
+def test_a_first_handshake_that_fails_is_begun_anew_by_one_end() -> None:
+    low, high = b"\x00" * 32, b"\xff" * 32  # of the two ends, the one with the lower key does it
+    world = World().tell(seen(N2, low), seen(N3, high))
+    world.probed.clear()
+    revision = world.mesh.revision
+    world.now += FIRST_RETRY
+    world.mesh.statistics({}, world.now, WALL)
+    assert world.mesh.revision > revision and world.mesh.next_timeout() == world.now
+    assert set(world.mesh.desired().peers) == {low}  # left out once
+    world.turn()
+    assert world.probed == [] and world.mesh.next_timeout() == world.now
+    assert set(world.mesh.desired().peers) == {low, high}
+    world.turn()
+    assert world.probed == [mesh_address(N3)] and world.state(N3) == "configured"
+    timeout = world.mesh.next_timeout()
+    assert timeout is not None and timeout > world.now  # at rest
+    assert world.shake(high).state(N3) == "connected"
+    world.probed.clear()
+    world.wait(60.0)
+    assert world.probed == [mesh_address(N2)]  # once in a while, as ever
+    assert set(world.mesh.desired().peers) == {low, high}
+
+
+def test_a_device_made_anew_has_no_sessions() -> None:
+    world = World().tell(seen(N2, K2)).shake(K2)
+    assert world.state(N2) == "connected"
+    world.probed.clear()
+    world.installed = frozenset()  # somebody deleted the device
+    world.shaken.clear()
+    world.turn()
+    assert world.probed == [mesh_address(N2)] and world.state(N2) == "idle"
+    assert world.shake(K2).state(N2) == "connected"
 
 
 def test_what_the_device_gets() -> None:

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 from bmx7wg.core.limits import CONNECTED_FOR
 from bmx7wg.core.model import PeerStatistics
-from bmx7wg.core.sessions import FIRST_LOOK, FIRST_REPROBE, LAST_REPROBE, SELDOM, Sessions
+from bmx7wg.core.sessions import (
+    FIRST_LOOK,
+    FIRST_REPROBE,
+    FIRST_RETRY,
+    LAST_REPROBE,
+    RETRIES,
+    SELDOM,
+    Sessions,
+)
 
 K, L = b"k" * 32, b"l" * 32
 WALL = 1_700_000_000 * 10**9  # ns
@@ -45,6 +53,35 @@ def test_a_peer_that_does_not_answer_is_looked_at_and_probed_ever_more_seldom() 
     assert round(max(gaps), 6) == SELDOM and len(looks) < 80
     waits = [b - a for a, b in zip(probes, probes[1:])]
     assert waits[0] == FIRST_REPROBE and max(waits) == LAST_REPROBE and len(probes) < 20
+
+
+def test_a_first_handshake_that_is_overdue_is_told_a_few_times() -> None:
+    sessions, now, told = Sessions(), 0.0, []
+    sessions.install([K, L], now, fresh=True)
+    while now < 30.0:
+        look = sessions.next_look()
+        assert look is not None and look > now
+        now = look
+        sessions.update({K: NEVER, L: shaken(0.01)}, now, WALL + int(now * 1e9))
+        if stalled := sessions.take_stalled():
+            assert stalled == {K} and sessions.take_stalled() == set()
+            told.append(now)
+            sessions.install(stalled, now, fresh=True)
+    assert len(told) == RETRIES
+    assert [b - a for a, b in zip([0.0, *told], told)] == [
+        FIRST_RETRY * 2**n for n in range(RETRIES)
+    ]
+
+
+def test_a_peer_that_was_there_before_is_not_put_in_anew() -> None:
+    sessions = Sessions()
+    sessions.install([K], 0.0, fresh=False)
+    sessions.update({K: NEVER}, 60.0, WALL)
+    assert sessions.take_stalled() == set()
+    sessions.install([L], 60.0, fresh=True)
+    sessions.update({K: NEVER, L: NEVER}, 61.0, WALL)
+    sessions.evict([L])
+    assert sessions.take_stalled() == set()  # it has left meanwhile
 
 
 def test_a_handshake_ends_the_probing_and_ages() -> None:
