@@ -78,9 +78,6 @@ class Mesh:
         """How many observations were not taken in, by reason."""
         return self._table.refused
 
-    def __len__(self) -> int:
-        return len(self._table)
-
     def counts(self) -> Mapping[PeerState, int]:
         """How many peers there are in each state."""
         counts: dict[PeerState, int] = {state: 0 for state in PeerState}

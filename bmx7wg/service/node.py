@@ -178,6 +178,7 @@ class Node:
             log.info("configuration reloaded")
         finally:
             self._parts.notifier.ready()
+            self._wake.set()
 
     def apply(self, settings: Settings) -> None:
         """Use other settings from now on."""

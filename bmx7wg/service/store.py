@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -77,7 +78,8 @@ class Store:
             os.rename(temporary, path)
             self._sync_directory()
         except OSError as error:
-            temporary.unlink(missing_ok=True) if os.access(self.directory, os.W_OK) else None
+            with suppress(OSError):
+                temporary.unlink()
             raise StoreError(f"{path}: can't be written: {error.strerror}") from error
 
     def _key(self, name: str, generate: Callable[[], bytes]) -> bytes:

@@ -198,6 +198,7 @@ def test_ready_comes_last_and_everything_is_taken_back_at_the_end(run_async: Run
             assert bench.log[-1] == "READY"
             assert {"source started", "announced", "on the bus"} <= set(bench.log)
             assert bench.state() == "running"
+            assert bench.bus.manager is not None and bench.bus.manager.node_id == str(ME)
             assert bench.source.announced[0].name == "host"
             assert bench.bus.device is not None and bench.bus.device.listen_port == 6277
             bench.log.clear()
