@@ -16,7 +16,7 @@ from ..core.announcement import encode
 from ..core.config import Bmx7Config
 from ..core.model import Announcement, Identified, Origin, SourceState, SourceStatus
 from .bmx7_command import CommandError, NoCommand, Unanswered
-from .bmx7_daemon import DaemonWatch
+from .bmx7_daemon import Daemon, DaemonWatch
 from .bmx7_files import Paths
 from .bmx7_overview import look
 from .bmx7_peers import PeerBook
@@ -51,12 +51,12 @@ class Bmx7Source:
         self._book = PeerBook(grace=timings.grace, relearn=timings.relearn)
         self._received = Received(self._paths.received, self._book, self._unplaced)
         self._publisher = Publisher(config, self._paths)
-        self._daemon = DaemonWatch(self._paths, self._doubt)
+        self._daemons = DaemonWatch(self._paths, self._doubt)
         self._watch: DirectoryWatch | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         # The picture
-        self._pid = 0  # of the daemon; 0: none, -1: one that can't be followed
+        self._running: Daemon | None = None
         self._since = 0.0  # when it was first seen
         self._own: NodeIdentity | None = None
         self._interfaces: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class Bmx7Source:
             await asyncio.wait([self._task])
             self._task = None
         await self._publisher.withdraw(limit=_STOP_LIMIT)
-        self._daemon.forget()
+        self._daemons.forget()
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -152,11 +152,11 @@ class Bmx7Source:
         """See whether bmx7 and its directories are there, and the same as before."""
         now = monotonic()
         new = self._renew_watches()
-        pid = self._daemon.probe()
+        running = self._daemons.probe()
         received, sent = self._watches(self._paths.received), self._watches(self._paths.sent)
-        if pid != self._pid:
+        if running != self._running:
             new |= {self._paths.received, self._paths.sent}
-            self._pid, self._since, self._look_at = pid, now, now
+            self._running, self._since, self._look_at = running, now, now
             self._look_backoff.reset()
         if self._paths.sent in new:
             self._publisher.forgotten()
@@ -164,11 +164,11 @@ class Bmx7Source:
             self._publish_backoff.reset()
         if self._paths.received in new:
             self._scan_at = now
-        if self._paths.received in new or not (pid and received):
+        if self._paths.received in new or not (running and received):
             self._book.hold(now)
-        if self._paths.received in new and pid and received:
+        if self._paths.received in new and running and received:
             self._book.release(now)
-        if pid and received and sent:
+        if running and received and sent:
             self._examine_at = _NEVER
             self._examine_backoff.reset()
         else:
@@ -244,9 +244,9 @@ class Bmx7Source:
                 f"bmx7 is not there: no directory {self._paths.runtime}. Start bmx7, "
                 "or say where it is with runtime-dir= in [discovery.bmx7]."
             )
-        if self._daemon.refused:
+        if self._daemons.refused:
             return failed, f"{self._paths.socket} is not for this user; be root, as bmx7 is."
-        if not self._pid:
+        if not self._running:
             return waiting, f"bmx7 is not running: nobody answers at {self._paths.socket}."
         if not (self._watches(self._paths.received) and self._watches(self._paths.sent)):
             if monotonic() < self._since + self._timings.settle:
@@ -274,7 +274,8 @@ class Bmx7Source:
         return self._watches(self._paths.received)
 
     def _can_publish(self) -> bool:
-        return bool(self._pid) and self._watches(self._paths.sent) and self._publisher.pending
+        sent = self._watches(self._paths.sent)
+        return self._running is not None and sent and self._publisher.pending
 
     # -- what happens -----------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from .bmx7_files import Paths
@@ -18,8 +19,16 @@ from .bmx7_files import Paths
 _LISTENING: Final = (0, errno.EAGAIN)  # EAGAIN: its queue is full, so it is alive, and busy
 
 
+@dataclass(frozen=True)
+class Daemon:
+    """One run of bmx7. Each binds its socket anew, so even without a pid no two are equal."""
+
+    pid: int  # 0: not known, as when it is of another pid namespace
+    socket: tuple[int, int]  # inode, time of modification in ns
+
+
 class DaemonWatch:
-    """Follows one bmx7; *died* is called on the loop, once for each daemon that was seen alive."""
+    """Follows one bmx7; *died* is called on the loop, once for each daemon that was followed."""
 
     def __init__(self, paths: Paths, died: Callable[[], None]) -> None:
         self._paths = paths
@@ -28,21 +37,23 @@ class DaemonWatch:
         self._pidfd = -1
         self.refused = False  # the socket is there, but not for us
 
-    def probe(self) -> int:
-        """The pid of the running daemon; 0 if there is none, -1 if it can't be told.
-
-        Another number than before is another daemon.
-        """
+    def probe(self) -> Daemon | None:
+        """The daemon that runs now, followed from here on as far as its pid is known."""
         error = _connect(self._paths.socket)
         self.refused = error == errno.EACCES
         if error not in _LISTENING:
             self.forget()
-            return 0
+            return None
         pid = self._read_pid()
-        if pid != self._pid or self._pidfd < 0:
+        if pid != self._pid:
             self.forget()
             self._follow(pid)
-        return self._pid or -1
+        try:
+            found = os.stat(self._paths.socket)
+        except OSError:
+            self.forget()
+            return None
+        return Daemon(self._pid, (found.st_ino, found.st_mtime_ns))
 
     def forget(self) -> None:
         """Follow nobody any more."""

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address, IPv6Address
@@ -33,6 +34,8 @@ from bmx7wg.core.model import (
 )
 from bmx7wg.discovery import inotify
 from bmx7wg.discovery.bmx7 import Bmx7Source
+from bmx7wg.discovery.bmx7_daemon import DaemonWatch
+from bmx7wg.discovery.bmx7_files import Paths
 from bmx7wg.discovery.bmx7_timing import Timings
 from bmx7wg.discovery.inotify import Event, Inotify
 
@@ -363,10 +366,29 @@ def test_a_daemon_that_cannot_be_followed_is_asked_before_anybody_is_withdrawn(m
         async with beside(mesh, "n1", "n2") as (n1, n2):
             await n1.has("n2")
             (n1.runtime / "pid").write_text("what?\n")  # so its end is not noticed at once
-            await until(lambda: n1.source._pid == -1, "a daemon without pid")
+            await until(lambda: n1.source._running.pid == 0, "a daemon without pid")
             mesh.end("n1", signal.SIGTERM)
             await n1.is_(SourceState.WAITING, "not running")
             assert n1.withdrawn == []
+
+
+def test_each_run_of_a_daemon_is_another_even_without_a_pid(tmp_path, run_async):
+    async def main() -> None:
+        watch = DaemonWatch(Paths(str(tmp_path)), lambda: None)
+        assert watch.probe() is None
+        runs = set()
+        for _ in range(3):
+            (tmp_path / "sock").unlink(missing_ok=True)
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.bind(str(tmp_path / "sock"))
+                assert watch.probe() is None
+                sock.listen()
+                runs.add(watch.probe())
+                assert watch.probe() in runs
+            assert watch.probe() is None
+        assert len(runs) == 3
+
+    run_async(main())
 
     run_async(main())
 
