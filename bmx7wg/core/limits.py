@@ -23,6 +23,8 @@ MIN_BANDWIDTH: Final = 36  # bit/s, bmx7's lower bound
 
 # The peer table
 MAX_PEERS: Final = 10_000  # a city; beyond it a flood
+MAX_METRIC: Final = 10**12  # bit/s; bmx7's own are at most 257 Gbit/s
+MAX_HOPS: Final = 255  # bmx7's own limit of a path
 CONNECTED_FOR: Final = 180.0  # s; WireGuard's REJECT_AFTER_TIME
 LOST_GRACE: Final = 120.0  # s; the time a source may be away
 CONFLICT_HOLD: Final = 30.0  # s; the time an unproven binding keeps a public key

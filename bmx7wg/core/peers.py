@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from .bindings import Bindings
 from .identity import NodeId
-from .limits import MAX_PEERS
+from .limits import MAX_HOPS, MAX_METRIC, MAX_PEERS
 from .model import Announced, Announcement, Endpoint, Origin, PeerState, Withdrawn
 from .states import LIVE, WANTED, PeerEvent, after
 
@@ -155,6 +155,7 @@ class PeerTable:
 
     def measured(self, node_id: NodeId, metric: int, hops: int) -> None:
         """The way to a node, as its source knows it."""
+        metric, hops = min(metric, MAX_METRIC), min(hops, MAX_HOPS)
         peer = self._peers.get(node_id)
         if peer is not None and (peer.metric, peer.hops) != (metric, hops):
             peer.metric, peer.hops = metric, hops

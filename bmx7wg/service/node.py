@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -95,12 +95,17 @@ class Node:
 
     @property
     def node_id(self) -> NodeId | None:
-        return self._mesh.node_id if self._mesh else None
+        return self._mesh.node_id if self._mesh is not None else None
 
     @property
     def public_key(self) -> bytes:
         """WireGuard's, 32 bytes."""
         return self._public_key
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """What the peer table did not take in, by reason."""
+        return self._mesh.refused if self._mesh is not None else {}
 
     @property
     def has_device(self) -> bool:
@@ -212,7 +217,7 @@ class Node:
 
         KeyError for a peer that is not in the device, TimeoutError if it doesn't answer.
         """
-        address = self._mesh.address(node_id) if self._mesh else None
+        address = self._mesh.address(node_id) if self._mesh is not None else None
         if address is None:
             raise KeyError(node_id)
         return await self._keeper.measure(address)
@@ -312,19 +317,19 @@ class Node:
             self._ready = True
             self._parts.notifier.ready()
         self._report.settle(ready=self._ready)
-        changes = self._mesh.changes() if self._mesh else Changes()
+        changes = self._mesh.changes() if self._mesh is not None else Changes()
         self._report.peers_changed(changes)
         news = self._report.complete(changes, self._manager_view(), self._keeper.view)
         if news is not None:
             self._parts.bus.publish(news)
-        counts = self._mesh.counts() if self._mesh else {}
+        counts = self._mesh.counts() if self._mesh is not None else {}
         self._parts.notifier.status(self._report.status_line(counts))
 
     def _manager_view(self) -> ManagerView:
         source = self._report.source
         return ManagerView(
             version=__version__,
-            node_id=str(self._mesh.node_id) if self._mesh else "",
+            node_id=str(self._mesh.node_id) if self._mesh is not None else "",
             node_name=self._name,
             state=self._report.state,
             problems=self._report.problems,

@@ -45,6 +45,10 @@ class Verbs:
     async def refresh(self) -> None:
         await self._node.refresh()
 
+    def counters(self) -> Mapping[str, int]:
+        """What neighbours sent and what of it was refused, by reason, since the start."""
+        return {**self._source.counters(), **self._node.refused}
+
     async def add_peer(self, said: Mapping[str, object]) -> NodeId:
         """Add a peer by hand; *said* has the keys of a [[peer]] and plain values."""
         checked = {}
