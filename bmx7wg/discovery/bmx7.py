@@ -121,9 +121,10 @@ class Bmx7Source:
                 timer.cancel()
 
     async def _turn(self) -> None:
-        # Before anybody is withdrawn, see that it is not bmx7 that went.
         if min(self._examine_at, self._book.deadline()) <= monotonic():
+            # Before anybody is withdrawn, see that it is not bmx7 that went.
             self._examine()
+            self._book.expire(monotonic())
         if self._look_at <= monotonic():
             await self._look()
         if self._can_scan() and self._scan_at <= monotonic():
@@ -131,7 +132,6 @@ class Bmx7Source:
         if self._can_publish() and self._publish_at <= monotonic():
             await self._publish()
         self._received.reread(monotonic())
-        self._book.expire(monotonic())
         self._flush()
         state, detail = self._judge()
         self._tell(SourceStatus(Origin.BMX7, state, detail, self._interfaces))
@@ -205,7 +205,9 @@ class Bmx7Source:
             self._config, self._paths, self._book, limit=self._timings.command
         )
         self._looked_at = now = monotonic()
-        if overview.own is not None and overview.own != self._own:
+        # A file may be older than the daemon: it is believed only as long as we know nothing.
+        believed = self._look_trouble is None or self._own is None
+        if overview.own is not None and overview.own != self._own and believed:
             self._identified(overview.own)
         self._interfaces = overview.interfaces or self._interfaces
         self._book.learned(overview.nodes)

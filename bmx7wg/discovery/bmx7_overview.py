@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ..core.config import Bmx7Config
 from ..core.identity import NodeId
-from .bmx7_command import CommandError, run
+from .bmx7_command import CommandError, Refused, run
 from .bmx7_files import Paths, read_json
 from .bmx7_show import (
     SHOW,
@@ -30,16 +30,15 @@ async def look(
 
     Without a running daemon the json files are what it last knew.
     """
-    trouble = None
     try:
-        text = await run(config.command, config.runtime_dir, *SHOW, limit=limit)
+        overview = overview_of_tables(
+            await run(config.command, config.runtime_dir, *SHOW, limit=limit)
+        )
+        if overview.own is None:
+            raise Refused("bmx7 does not say which node it is.")
     except CommandError as error:
-        trouble = error
-    else:
-        overview = overview_of_tables(text)
-        if overview.own is not None:
-            return overview, None
-    return await _from_json(paths, nodes), trouble
+        return await _from_json(paths, nodes), error
+    return overview, None
 
 
 async def _from_json(paths: Paths, nodes: Iterable[NodeId]) -> Overview:

@@ -408,6 +408,24 @@ def test_bmx7_may_have_another_key(mesh, run_async):
     run_async(main())
 
 
+def test_a_file_of_an_older_daemon_is_not_believed(mesh, run_async):
+    async def main() -> None:
+        start(mesh, "n1")
+        async with beside(mesh, "n1") as (n1,):
+            await n1.is_(SourceState.READY)
+            status = n1.runtime / "json" / "status"
+            await until(lambda: node_id_of("n1") in status.read_text(), "the json plugin")
+            mesh.end("n1")
+            mesh.start("n1", key="2", plugins="sms")  # so the file stays as it is
+            await until(lambda: n1.ids[-1] == id_of("n1", "2"), "the other id")
+            mesh.processes["n1"].send_signal(signal.SIGSTOP)
+            await n1.is_(SourceState.WAITING, "did not answer")
+            assert node_id_of("n1") in status.read_text()
+            assert n1.ids == [id_of("n1"), id_of("n1", "2")]
+
+    run_async(main())
+
+
 def test_bmx7_without_its_plugin(mesh, run_async):
     async def main() -> None:
         mesh.start("n1", plugins="json")
