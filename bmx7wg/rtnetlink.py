@@ -74,6 +74,7 @@ _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _RTN_UNICAST: Final = 1
+_RTN_LOCAL: Final = 2
 RT_TABLE_MAIN: Final = 254
 _RT_SCOPE_UNIVERSE: Final = 0
 _RT_SCOPE_LINK: Final = 253
@@ -84,7 +85,6 @@ _PROTOCOL_OFFSET: Final = 5  # in struct rtmsg
 # linux/if.h, linux/if_addr.h, linux/if_link.h
 IFF_UP: Final = 0x1
 IFF_LOOPBACK: Final = 0x8
-IFF_POINTOPOINT: Final = 0x10
 IFF_MULTICAST: Final = 0x1000
 IFF_LOWER_UP: Final = 0x10000
 IFA_F_NODAD: Final = 0x02
@@ -92,7 +92,7 @@ IFA_F_DADFAILED: Final = 0x08
 IFA_F_TENTATIVE: Final = 0x40
 _ADDR_GEN_MODE_NONE: Final = 1
 
-_ADDRESS_WAIT: Final = 1.0  # s
+_LOCAL_ROUTE_WAIT: Final = 1.0  # s
 
 
 class Rtnetlink(Netlink):
@@ -161,14 +161,15 @@ class Rtnetlink(Netlink):
         """Add an address and return once packets to it are accepted.
 
         An IPv6 address gets no duplicate address detection (RFC 4862 5.4). Even so the kernel
-        makes its local route later, in a work queue, and tells of the address after that.
+        makes its local route later, in a work queue.
         """
         flags = IFA_F_NODAD if interface.version == 6 else 0
-        events = Events(Group.IPV6_ADDRESS, Group.IPV4_ADDRESS)
+        events = Events(Group.IPV6_ROUTE)
         try:
             body = _encode_address(index, interface, flags)
             self.request(_RTM_NEWADDR, body, F_CREATE | F_EXCL)
-            events.wait_for_address(index, interface)
+            if isinstance(interface, IPv6Interface):
+                events.wait_for_local_route(index, IPv6Network(interface.ip))
         finally:
             events.close()
 
@@ -217,15 +218,15 @@ class Events:
     def close(self) -> None:
         self._socket.close()
 
-    def wait_for_address(self, index: int, interface: Interface) -> None:
-        """Until an address is announced, or for 1 s: a link without carrier does not get it."""
-        deadline = time.monotonic() + _ADDRESS_WAIT
+    def wait_for_local_route(self, index: int, destination: IPv6Network) -> None:
+        """Until it is there, or for 1 s: on a link without carrier it is not made."""
+        deadline = time.monotonic() + _LOCAL_ROUTE_WAIT
         while (left := deadline - time.monotonic()) > 0:
             select.select([self], [], [], left)
             for event in self.get():
-                subject = event.subject
-                if isinstance(subject, Address) and not event.gone:
-                    if (subject.index, subject.interface) == (index, interface):
+                route = event.subject
+                if isinstance(route, Route) and route.local and not event.gone:
+                    if (route.index, route.destination) == (index, destination):
                         return
 
     def get(self) -> list[Event]:
@@ -284,7 +285,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Route:
-    """A unicast route straight to a link, or through a gateway (text, else empty)."""
+    """A route straight to a link, or through a gateway (text, else empty)."""
 
     destination: IPv4Network | IPv6Network
     index: int  # of the link that it leads to
@@ -292,6 +293,7 @@ class Route:
     protocol: int = RTPROT_STATIC  # RTPROT_*
     metric: int = 0  # 0: the kernel's own choice
     gateway: str = ""
+    local: bool = False  # to an address of our own
 
 
 @dataclass(frozen=True)
@@ -381,7 +383,7 @@ def _address(body: bytes) -> Address:
 def _route(body: bytes) -> Route | None:
     message = _decode(_rtmsg, body)
     index = message.get_attr("RTA_OIF")
-    if message["type"] != _RTN_UNICAST or index is None:
+    if message["type"] not in (_RTN_UNICAST, _RTN_LOCAL) or index is None:
         return None
     zero = "::" if message["family"] == socket.AF_INET6 else "0.0.0.0"
     destination = message.get_attr("RTA_DST") or zero
@@ -392,6 +394,7 @@ def _route(body: bytes) -> Route | None:
         protocol=message["proto"],
         metric=message.get_attr("RTA_PRIORITY") or 0,
         gateway=message.get_attr("RTA_GATEWAY") or "",
+        local=message["type"] == _RTN_LOCAL,
     )
 
 

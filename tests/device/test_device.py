@@ -272,7 +272,7 @@ def test_the_tunnel_outlives_its_killed_owner(scene):
 
         stream = subprocess.Popen(
             ["ip", "netns", "exec", right.name]
-            + ["ping", "-6", "-n", "-q", "-i", "0.01", "-c", "60", "-W", "5", str(left.address)],
+            + ["ping", "-6", "-n", "-i", "0.01", "-c", "60", "-W", "5", str(left.address)],
             stdout=subprocess.PIPE,
             text=True,
         )
