@@ -238,11 +238,14 @@ def _peers(
     held: dict[bytes, set[Network]] = {
         key: set(peer.allowed_ips) for key, peer in actual.items() if key in desired.peers
     }
+    wanted = {network for peer in desired.peers.values() for network in peer.allowed_ips}
     for key, peer in desired.peers.items():
         before = actual.get(key)
         missing = tuple(network for network in peer.allowed_ips if owners.get(network) != key)
         if before is None:
             replaces = _former_key(peer, owners, gone)
+            if replaces and not wanted.isdisjoint(_left(actual[replaces], owners, peer)):
+                replaces = None  # others are still to take networks from it
             gone.discard(replaces or b"")
             yield SetPeer(
                 public_key=key,
@@ -268,9 +271,9 @@ def _peers(
             held.get(owners.get(network, b""), set()).discard(network)
             owners[network] = key
     for key, networks in held.items():
-        wanted = desired.peers[key].allowed_ips
-        if not networks <= set(wanted):
-            yield SetPeer(public_key=key, allowed_ips=wanted, only_these=True)
+        own = desired.peers[key].allowed_ips
+        if not networks <= set(own):
+            yield SetPeer(public_key=key, allowed_ips=own, only_these=True)
     for key in actual:
         if key in gone:
             yield RemovePeer(key)
@@ -284,6 +287,14 @@ def _former_key(
         if network.prefixlen == network.max_prefixlen and owners.get(network) in gone:
             return owners[network]
     return None
+
+
+def _left(
+    former: ActualPeer, owners: Mapping[Network, bytes], successor: DesiredPeer
+) -> set[Network]:
+    """What *former* would still hold if *successor* took its networks."""
+    held = {n for n in former.allowed_ips if owners.get(n) == former.public_key}
+    return held - set(successor.allowed_ips)
 
 
 def _changed(wanted: _T, present: _T) -> _T | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bmx7wg.core.identity import key_text
@@ -301,7 +301,7 @@ def desired_devices(draw):
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(desired_devices(), st.none() | actual_devices())
 def test_the_plan_reaches_the_goal_and_then_is_empty(desired, actual):
     reached = carried_out(plan(desired, actual, {}, NOW), actual)
@@ -322,7 +322,7 @@ def test_the_plan_reaches_the_goal_and_then_is_empty(desired, actual):
         assert wish.endpoint is None or got.endpoint == wish.endpoint
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(desired_devices(), actual_devices())
 def test_no_network_that_stays_is_ever_without_a_peer(desired, actual):
     def routed(device):
