@@ -34,17 +34,25 @@ class Device(Protocol):
         """The device as it is, None if there is none."""
 
     async def statistics(self) -> Mapping[bytes, PeerStatistics]:
-        """Handshakes and counters by public key; cheap."""
+        """Handshakes and counters by public key; cheap. DeviceError if the device is gone."""
 
     def probe(self, address: IPv6Address) -> None:
-        """Send one datagram to a mesh address, so that WireGuard begins a handshake."""
+        """Send one datagram to a mesh address, so that WireGuard begins a handshake.
+
+        What can't be sent is counted. Two ends that begin within one round trip spoil it for each
+        other: both have become responders, refuse the answers, and try again only after 5 s.
+        """
 
     async def measure(self, address: IPv6Address) -> float:
         """Seconds to a mesh address and back; TimeoutError if nothing comes back."""
 
     def watch(self, changed: Callable[[str], None]) -> None:
         """Call *changed* with a sentence for people, on the loop, whenever something of the
-        device, its addresses, routes or underlay was changed by somebody else or died."""
+        device, its addresses, routes or underlay was changed by somebody else or died.
+
+        The answer to it is `apply`, which puts right what is wrong. Each sentence is said once
+        until then.
+        """
 
     async def remove(self) -> None:
         """Take away the device and everything that came with it. Not an error without one."""
