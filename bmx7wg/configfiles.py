@@ -13,6 +13,7 @@ from typing import Final
 from .core.config import ConfigError, ConfigSource
 
 DEFAULT_DIRECTORY: Final = Path("/etc/bmx7-wg")
+STATE_DIRECTORY: Final = Path("/var/lib/bmx7-wg")
 #: What was changed on the bus, in the service's state directory.
 CHANGES: Final = "bus.toml"
 MAX_SIZE: Final = 1024 * 1024  # bytes; a configuration of more than this is a mistake

@@ -22,7 +22,6 @@ from .waiting import LabError, wait_until
 
 CONFIG_DIR: Final = "/run/lab/etc"
 STATE_DIR: Final = "/run/lab/lib"
-RUNTIME_DIR: Final = "/run/bmx7-wg"
 LOG: Final = "/run/lab/log"
 _NOTIFY: Final = "/run/lab/notify"
 
@@ -61,7 +60,7 @@ class Node:
 
     def prepare(self, config: str = "") -> None:
         """Write the configuration and start the bus."""
-        for directory in (CONFIG_DIR, STATE_DIR, RUNTIME_DIR):
+        for directory in (CONFIG_DIR, STATE_DIR):
             path = self.namespace.path(directory)
             path.mkdir(mode=0o700, exist_ok=True)
         self.configure(config)
@@ -88,7 +87,7 @@ class Node:
         with self.namespace.path(LOG).open("ab") as log:
             self.started_at = time.monotonic()
             self.service = self.namespace.spawn(
-                [*self.programs.service, *directories, "--runtime-dir", RUNTIME_DIR],
+                [*self.programs.service, *directories],
                 env={**self._environment, "NOTIFY_SOCKET": _NOTIFY, **(env or {})},
                 stdout=log,
                 stderr=log,

@@ -125,16 +125,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--state-dir",
         type=Path,
-        default=Path(os.environ.get("STATE_DIRECTORY", "/var/lib/bmx7-wg")),
+        default=Path(os.environ.get("STATE_DIRECTORY", configfiles.STATE_DIRECTORY)),
         metavar="DIR",
         help="keys and state (%(default)s)",
-    )
-    parser.add_argument(
-        "--runtime-dir",
-        type=Path,
-        default=Path(os.environ.get("RUNTIME_DIRECTORY", "/run/bmx7-wg")),
-        metavar="DIR",
-        help="files that need not outlive a reboot (%(default)s)",
     )
     return parser.parse_args(arguments)
 
