@@ -98,11 +98,18 @@ class Problems:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean "…"?`` for the known word that looks most like *word*, or nothing."""
+    """``; did you mean "…"?`` for the known word that looks most like *word*, or nothing.
+
+    A dotted one may look like it by its last part alone: somebody forgot the section.
+    """
     import difflib  # 5 ms, and only somebody's mistake needs it
 
-    found = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f'; did you mean "{found[0]}"?' if found else ""
+    looks: dict[str, str] = {}
+    for name in known:
+        looks.setdefault(name.rpartition(".")[2], name)
+        looks[name] = name
+    found = difflib.get_close_matches(word, looks, 1, 0.5)
+    return f'; did you mean "{looks[found[0]]}"?' if found else ""
 
 
 def shown(value: object) -> str:

@@ -165,6 +165,12 @@ def test_later_wins_and_lists_add_up() -> None:
             '0.toml:2: device.prot: unknown key; did you mean "device.port"?',
         ),
         ("[devise]\nport = 5", '0.toml:1: devise: unknown key; did you mean "device"?'),
+        ("prot = 5", '0.toml:1: prot: unknown key; did you mean "device.port"?'),
+        (
+            "runtime-dir = 5",
+            '0.toml:1: runtime-dir: unknown key; did you mean "discovery.bmx7.runtime-dir"?',
+        ),
+        ("per = 5", '0.toml:1: per: unknown key; did you mean "peer"?'),
         ("zzz = 5", "0.toml:1: zzz: unknown key"),
         ("\nnode = 5", "0.toml:2: node: is a section; write [node]"),
         (
