@@ -287,8 +287,10 @@ class Mesh:
                 fresh.append(peer)
         for peer in fresh:
             self._want(peer, now)
-        self._changed = (self._changed | set(changed)) - set(gone)
-        self._gone = (self._gone | set(gone)) - set(changed)
+        self._changed.update(changed)
+        self._changed.difference_update(gone)
+        self._gone.update(gone)
+        self._gone.difference_update(changed)
 
     def _set_static(self, peers: tuple[StaticPeer, ...], now: float) -> None:
         for node_id in self._static - {peer.identity for peer in peers}:
