@@ -41,6 +41,8 @@ _START: Final = 5.0  # s until wireguard-go works on the link; 15 ms when nothin
 _STEP: Final = 0.002  # s
 _END: Final = 2.0  # s until it has ended; then it is killed, if it is our child
 
+_PASSED_ON: Final = ("PATH", "LOG_LEVEL")  # of our environment
+
 _T = TypeVar("_T")
 
 
@@ -80,6 +82,8 @@ class Userspace:
     def read(self, index: int) -> Settings | None:
         try:
             return uapi.decode_device(self._ask(uapi.Connection.get))
+        except TimeoutError:
+            raise  # it is busy, not dead: a new one would know no session
         except OSError:
             return None
 
@@ -162,7 +166,7 @@ class Userspace:
                 pass_fds=(self._tun, listener.fileno()),
                 start_new_session=True,
                 env={
-                    **os.environ,
+                    **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
                     "WG_TUN_FD": str(self._tun),
                     "WG_UAPI_FD": str(listener.fileno()),
                     "WG_PROCESS_FOREGROUND": "1",

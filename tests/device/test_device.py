@@ -17,6 +17,7 @@ import pytest
 
 from bmx7wg.core.identity import generate_private_key, key_text, public_key
 from bmx7wg.core.model import DesiredPeer, Failure
+from bmx7wg.device import uapi
 from bmx7wg.device.base import DeviceError
 from bmx7wg.device.choose import open_device
 
@@ -450,6 +451,30 @@ class TestWireguardGo:
             assert applied.index == index and applied.added == {right.key}
             await probed(left, right)
             assert left.pings(right)
+
+        scene(script)
+
+    def test_busy_it_is_left_alone(self, scene, monkeypatch):
+        """No answer in time is an error; another process in its place would know no session."""
+        monkeypatch.setattr(uapi, "TIMEOUT", 0.2)
+
+        async def script(left, right):
+            await left.open()
+            await right.open()
+            await connected(left, right)
+            peer = right.as_peer(right.endpoint("global", left))
+            (process,) = left.process_ids()
+            os.kill(process, signal.SIGSTOP)
+            try:
+                with pytest.raises(DeviceError):
+                    await left.applied(peer)
+                with pytest.raises(DeviceError):
+                    await left.device.statistics()
+            finally:
+                os.kill(process, signal.SIGCONT)
+            monkeypatch.undo()
+            assert (await left.applied(peer)).writes == 0
+            assert left.process_ids() == [process] and left.pings(right)
 
         scene(script)
 
