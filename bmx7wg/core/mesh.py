@@ -92,11 +92,7 @@ class Mesh:
     ) -> None:
         """Take in what a source saw."""
         if isinstance(observation, Announced):
-            known = self._table.get(observation.node_id)
-            back = known is not None and known.state is PeerState.LOST
-            self._table.announced(observation, now)
-            if back:
-                self._sessions.probe_again(self._roster.key_of(observation.node_id), now)
+            self._announced(observation, now)
         elif isinstance(observation, Withdrawn):
             self._table.withdrawn(observation, now)
         elif isinstance(observation, PathMetric):
@@ -109,6 +105,17 @@ class Mesh:
             if ready and self._adopted and self._adopted_until is None:
                 self._adopted_until = now + self._settings.config.discovery.grace
         self._settle(now)
+
+    def _announced(self, seen: Announced, now: float) -> None:
+        before = self._table.get(seen.node_id)
+        back = before is not None and before.state is PeerState.LOST
+        self._table.announced(seen, now)
+        self._settle(now)
+        peer = self._table.get(seen.node_id)
+        if back and peer is not None:
+            # It may be in the device all the time, and nothing there changes by its return.
+            self._sessions.probe_again(peer.public_key, now)
+            self._compare_one(peer, now)
 
     def reconfigure(self, settings: Settings, now: float) -> None:
         """Use another configuration from now on; nothing that it allows is torn down."""
@@ -267,13 +274,16 @@ class Mesh:
 
     def _compare(self, now: float) -> None:
         for peer in self._table:
-            key = self._roster.key_of(peer.node_id)
-            self._table.device_has(
-                peer,
-                installed=key in self._sessions,
-                connected=self._sessions.is_connected(key, now),
-            )
+            self._compare_one(peer, now)
         self._settle(now)
+
+    def _compare_one(self, peer: Peer, now: float) -> None:
+        key = self._roster.key_of(peer.node_id)
+        self._table.device_has(
+            peer,
+            installed=key in self._sessions,
+            connected=self._sessions.is_connected(key, now),
+        )
 
     def _settle(self, now: float) -> None:
         """Carry what changed in the table over to the desired peers."""

@@ -13,7 +13,8 @@ from typing import Final
 from .limits import CONNECTED_FOR
 from .model import PeerStatistics
 
-FIRST_LOOK: Final = 0.01  # s after a peer was added; doubled each time until SELDOM
+FIRST_LOOK: Final = 0.01  # s after a peer was added
+LOOK_GROWTH: Final = 1.3  # of the time between looks, until SELDOM; the other end may take seconds
 SELDOM: Final = 60.0  # s between looks at peers without a session
 AT_MOST: Final = 10.0  # s; the least distance between looks at sessions that age
 FIRST_REPROBE: Final = 15.0  # s; WireGuard itself retries every 5 s, for 90 s
@@ -56,8 +57,7 @@ class Sessions:
             if fresh and session.retries < RETRIES:
                 session.retry_at = now + FIRST_RETRY * 2**session.retries
             self._sessions[key] = session
-            self._wait = FIRST_LOOK
-            self._look_at = now + FIRST_LOOK
+            self._look_soon(now)
 
     def evict(self, keys: Iterable[bytes]) -> None:
         """These peers are not in the device any more."""
@@ -137,13 +137,12 @@ class Sessions:
         session = self._sessions.get(key)
         if session is not None:
             session.probe_at, session.probe_wait = now, FIRST_REPROBE
+            self._look_soon(now)
 
     def renew(self, now: float) -> None:
         """Every session ended (our own key changed): probe all, and look soon."""
         for key in self._sessions:
             self.probe_again(key, now)
-        if self._sessions:
-            self._wait, self._look_at = FIRST_LOOK, now + FIRST_LOOK
 
     def due_probes(self, now: float) -> list[bytes]:
         """Whom to send a datagram now; each call arranges the next one."""
@@ -163,6 +162,9 @@ class Sessions:
         times = (s.probe_at for s in self._sessions.values() if s.probe_at is not None)
         return min(times, default=None)
 
+    def _look_soon(self, now: float) -> None:
+        self._wait, self._look_at = FIRST_LOOK, now + FIRST_LOOK
+
     def _plan_look(self, now: float) -> None:
         if not self._sessions:
             self._look_at = None
@@ -171,7 +173,7 @@ class Sessions:
         connected = [expiry for expiry in ages if expiry > now]
         look = now + SELDOM
         if len(connected) < len(self._sessions):
-            self._wait = min(2 * self._wait, SELDOM)
+            self._wait = min(LOOK_GROWTH * self._wait, SELDOM)
             look = now + self._wait
         if connected:
             look = min(look, max(min(connected) + 0.1, now + AT_MOST))

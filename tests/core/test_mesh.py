@@ -200,9 +200,13 @@ def test_lost_is_kept_for_the_grace_then_removed() -> None:
 def test_lost_and_back_is_connected_at_once_and_probed() -> None:
     world = World().tell(seen(N2, K2)).shake(K2).tell(gone(N2))
     world.probed.clear()
-    world.wait(60).tell(seen(N2, K2))
+    world.wait(60)
+    world.mesh.observe(seen(N2, K2), world.now)
+    world.turn(device=False)
     assert world.state(N2) == "connected" and world.peers[N2].reason == ""
-    assert world.probed == [mesh_address(N2)]
+    look = world.mesh.next_look()
+    assert look is not None and look < world.now + 1, "to see whether it is still so"
+    assert world.turn().probed == [mesh_address(N2)]
     assert world.wait(10 * GRACE).state(N2) == "idle"
 
 

@@ -7,6 +7,7 @@ from bmx7wg.core.sessions import (
     FIRST_REPROBE,
     FIRST_RETRY,
     LAST_REPROBE,
+    LOOK_GROWTH,
     RETRIES,
     SELDOM,
     Sessions,
@@ -49,8 +50,8 @@ def test_a_peer_that_does_not_answer_is_looked_at_and_probed_ever_more_seldom() 
         assert min(times) > now
         now = min(times)
     gaps = [b - a for a, b in zip(looks, looks[1:])]
-    assert round(gaps[0], 6) == 2 * FIRST_LOOK
-    assert round(max(gaps), 6) == SELDOM and len(looks) < 80
+    assert round(gaps[0], 6) == round(LOOK_GROWTH * FIRST_LOOK, 6)
+    assert round(max(gaps), 6) == SELDOM and len(looks) < 100
     waits = [b - a for a, b in zip(probes, probes[1:])]
     assert waits[0] == FIRST_REPROBE and max(waits) == LAST_REPROBE and len(probes) < 20
 
