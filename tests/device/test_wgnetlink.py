@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,8 @@ from bmx7wg.core.model import Endpoint
 from bmx7wg.core.plan import RemovePeer, SetDevice, SetPeer
 from bmx7wg.device import wgnetlink
 from bmx7wg.netlink import attributes
+
+from ..conftest import VECTORS
 
 ONE, TWO, SHARED = b"1" * 32, b"2" * 32, b"S" * 32
 
@@ -225,3 +229,64 @@ def test_a_peer_without_session_or_endpoint():
     bare = nest(0, attribute(1, ONE), attribute(2, bytes(32)), attribute(6, bytes(16)), nest(9))
     (peer,) = wgnetlink.decode_device([HEAD + nest(8, bare)]).peers.values()
     assert peer.endpoint is None and peer.last_handshake == 0 and peer.allowed_ips == ()
+
+
+# -- what wg and the kernel say to each other, traced ------------------------------------------
+
+TRACED = json.loads((VECTORS / "wireguard-netlink.json").read_text())
+little_endian = pytest.mark.skipif(sys.byteorder != "little", reason="traced on little endian")
+
+OURS = [
+    SetDevice(private_key=bytes(range(32)), listen_port=6277, firewall_mark=0x6277),
+    SetPeer(
+        public_key=ONE,
+        new=True,
+        preshared_key=SHARED,
+        endpoint=Endpoint(IPv6Address("fe80::2"), 6277, 1, "lo"),
+        keepalive=25,
+        allowed_ips=(IPv4Network("10.3.0.0/24"), IPv6Network("fd77::2")),
+        only_these=True,
+    ),
+    SetPeer(
+        public_key=TWO,
+        new=True,
+        endpoint=Endpoint(IPv4Address("192.0.2.2"), 6277),
+        allowed_ips=(IPv6Network("fd77::3"),),
+        only_these=True,
+    ),
+    RemovePeer(TWO),
+]
+
+
+def allowed_ips(value):
+    return [dict(attributes(nested)) for _, nested in attributes(value)]
+
+
+def readable(kind, value):
+    """A device's attribute with what is nested in it; their order means nothing."""
+    if kind != 8:
+        return value
+    peers = [dict(attributes(nested)) for _, nested in attributes(value)]
+    return [{k: allowed_ips(v) if k == 9 else v for k, v in peer.items()} for peer in peers]
+
+
+@little_endian
+@pytest.mark.parametrize("number", range(4))
+def test_we_say_what_wg_says(number):
+    ours, theirs = OURS[number], TRACED["sent"][number]["attributes"]
+    device = isinstance(ours, SetDevice)
+    (body,) = [wgnetlink.encode_device(9, ours)] if device else bodies(ours)
+    said = {k: readable(k, v) for k, v in attributes(body, 4) if k != 1}
+    assert said == {int(k): readable(int(k), bytes.fromhex(v)) for k, v in theirs.items()}
+
+
+@little_endian
+def test_we_read_what_the_kernel_says():
+    device = wgnetlink.decode_device([bytes.fromhex(TRACED["dump"])])
+    assert device.private_key == bytes(range(31)) + b"\x5f", "clamped"
+    assert (device.listen_port, device.firewall_mark) == (6277, 0x6277)
+    (peer,) = device.peers.values()
+    assert (peer.public_key, peer.preshared_key, peer.keepalive) == (ONE, SHARED, 25)
+    assert peer.endpoint == OURS[1].endpoint
+    assert set(peer.allowed_ips) == set(OURS[1].allowed_ips)
+    assert (peer.last_handshake, peer.rx_bytes, peer.tx_bytes) == (0, 0, 0)
