@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from ..netlink import NetlinkError
 from ..rtnetlink import Rtnetlink
@@ -15,8 +18,12 @@ from .kernel import Kernel
 from .userspace import Userspace, is_installed
 from .wireguard import WireGuardDevice, not_ours
 
-_NO_KERNEL = "the kernel has no WireGuard (apt install linux-image-amd64, or modprobe wireguard)"
-_NO_USERSPACE = "wireguard-go or /dev/net/tun is not there (apt install wireguard-go)"
+_UCRED: Final = struct.Struct("=iII")  # struct ucred: process, user, group
+
+_NO_KERNEL: Final = (
+    "the kernel has no WireGuard (apt install linux-image-amd64, or modprobe wireguard)"
+)
+_NO_USERSPACE: Final = "wireguard-go or /dev/net/tun is not there (apt install wireguard-go)"
 
 
 async def open_device(backend: str, name: str) -> Device:
@@ -40,14 +47,32 @@ async def open_device(backend: str, name: str) -> Device:
 
 
 def _lock(name: str) -> socket.socket:
-    """Held as long as we live: an abstract socket, of which a namespace has but one."""
+    """Held as long as we live: an abstract socket, of which a network namespace has but one.
+
+    Anybody may take its name, so it only counts in the hands of root or of our own user.
+    """
+    address = f"\0bmx7-wg/{name}"
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        lock.bind(f"\0bmx7-wg/{name}")
+        lock.bind(address)
+        lock.listen()
     except OSError as error:
-        lock.close()
-        raise DeviceError(f"another process works on {name} ({error.strerror})") from error
+        if _listener(address) in (0, os.getuid()):
+            lock.close()
+            raise DeviceError(f"another process works on {name}") from error
     return lock
+
+
+def _listener(address: str) -> int | None:
+    """The user who listens on a socket, None if nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as caller:
+        try:
+            caller.connect(address)
+        except OSError:
+            return None
+        credentials = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        _, user, _ = _UCRED.unpack(credentials)
+        return int(user)
 
 
 def _choose(backend: str, name: str) -> tuple[Rtnetlink, Backend]:

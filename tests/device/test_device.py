@@ -319,6 +319,26 @@ class TestNotOurs:
 
         scene(script)
 
+    def test_a_lock_in_the_hands_of_any_user_is_none(self, scene):
+        async def script(left, right):
+            take = (
+                "import os, socket, sys; os.setuid(65534);"
+                "taken = socket.socket(socket.AF_UNIX);"
+                f"taken.bind('\\0bmx7-wg/{left.name}'); taken.listen();"
+                "print('taken', flush=True); sys.stdin.read()"
+            )
+            user = subprocess.Popen(
+                ["ip", "netns", "exec", left.name, sys.executable, "-c", take],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            assert user.stdout.readline() == b"taken\n"
+            await left.open()
+            assert (await left.applied()).failures == ()
+            user.communicate()
+
+        scene(script)
+
 
 # What somebody does, the sentence of the watch about it ({} is the device).
 DISTURBANCES = {
