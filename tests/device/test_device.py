@@ -474,6 +474,25 @@ class TestWireguardGo:
 
         scene(script)
 
+    def test_killed_and_its_link_renamed(self, scene):
+        async def script(left, right):
+            await left.open()
+            await right.open()
+            await connected(left, right)
+            index = left.link()["ifindex"]
+            (process,) = left.process_ids()
+            os.kill(process, signal.SIGKILL)
+            left.exec("sh", "-c", DISTURBANCES["renamed"][0].replace("{}", left.name))
+            await until(lambda: len(left.sentences) >= 2, "both are noticed")
+            peer = right.as_peer(right.endpoint("global", left))
+            applied = await left.applied(peer)
+            assert applied.index == left.link()["ifindex"] == index
+            await probed(left, right)
+            assert left.pings(right)
+            assert (await left.applied(peer)).writes == 0
+
+        scene(script)
+
     def test_busy_it_is_left_alone(self, scene, monkeypatch):
         """No answer in time is an error; another process in its place would know no session."""
         monkeypatch.setattr(uapi, "TIMEOUT", 0.2)
