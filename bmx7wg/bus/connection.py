@@ -143,18 +143,30 @@ class Connection:
             BUS, BUS_PATH, BUS, member, signature, arguments, timeout=CONNECT_TIMEOUT
         )
 
-    def tell_bus(self, member: str, signature: str, *arguments: Any) -> None:
-        """Call a method of the bus itself without waiting for its answer."""
+    def tell(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str,
+        arguments: Sequence[Any],
+    ) -> None:
+        """Call without waiting for an answer."""
         self._send(
             Kind.CALL,
             marshal(signature, arguments),
-            flags=Flag.NO_REPLY_EXPECTED,
-            destination=BUS,
-            path=BUS_PATH,
-            interface=BUS,
+            flags=Flag.NO_REPLY_EXPECTED | Flag.NO_AUTO_START,
+            destination=destination,
+            path=path,
+            interface=interface,
             member=member,
             signature=signature,
         )
+
+    def tell_bus(self, member: str, signature: str, *arguments: Any) -> None:
+        """Call a method of the bus itself without waiting for its answer."""
+        self.tell(BUS, BUS_PATH, BUS, member, signature, arguments)
 
     def answer(self, call: Header, signature: str = "", body: bytes | bytearray = b"") -> None:
         """Return from *call*, with a marshalled body, unless the caller wants no answer."""

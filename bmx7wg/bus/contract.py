@@ -34,6 +34,7 @@ class Property:
     name: str
     signature: str
     emits: str  # "true" | "invalidates" | "const" | "false"
+    writable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Interface:
 
 
 def load() -> dict[str, Interface]:
-    """All interfaces that are served, ours and the standard ones, by name."""
+    """All interfaces that are served, ours and others', by name."""
     here = Path(__file__).parent
     interfaces: dict[str, Interface] = {}
     for file in (f"{NAME}.xml", "standard.xml"):
@@ -80,4 +81,9 @@ def _method(element: ElementTree.Element) -> Method:
 
 def _property(element: ElementTree.Element) -> Property:
     notes = {note.attrib["name"]: note.attrib["value"] for note in element.iter("annotation")}
-    return Property(element.attrib["name"], element.attrib["type"], notes.get(_EMITS, "true"))
+    return Property(
+        element.attrib["name"],
+        element.attrib["type"],
+        notes.get(_EMITS, "true"),
+        "write" in element.attrib["access"],
+    )

@@ -7,15 +7,14 @@ interface, the method and its signature exist. Whatever happens, the caller gets
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from ..core.identity import NodeId, parse_key
 from . import errors
 from .connection import Connection
 from .contract import Interface, Method, node
+from .controller import Controller
 from .errors import CallError
 from .library import Incoming
 from .names import (
@@ -30,37 +29,44 @@ from .names import (
     ROOT,
     peer_path,
 )
+from .replies import arguments, failures_told
 from .tree import Object, Tree
+from .turns import Pause, Turns
 from .values import marshal
+from .verbs import Verbs
 from .wire import Flag, Header
 
-_log = logging.getLogger(__name__)
-
 #: Takes the call; returns values for the method's result signature, or a marshalled body.
-Handler = Callable[[Incoming], "tuple[Any, ...] | bytes"]
-#: Runs the function once counters and handshakes are up to date.
-Fresh = Callable[[Header, Callable[[], None]], None]
+Reader = Callable[[Incoming], "tuple[Any, ...] | bytes"]
 
 _MACHINE_ID: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
 class Dispatcher:
-    """Answers calls out of the tree."""
+    """Answers calls out of the tree, and gives those that change something to the verbs."""
 
-    def __init__(self, interfaces: Mapping[str, Interface], tree: Tree, fresh: Fresh) -> None:
+    def __init__(
+        self,
+        interfaces: Mapping[str, Interface],
+        tree: Tree,
+        turns: Turns,
+        verbs: Verbs,
+        controller: Controller,
+    ) -> None:
         self._tree = tree
-        self._fresh = fresh
+        self._turns = turns
+        self._verbs = verbs
+        self._controller = controller
         self._peer_standard = interfaces[PEER_STANDARD]
         self._introspectable = interfaces[INTROSPECTABLE]
         self._on_objects = (interfaces[PROPERTIES], interfaces[INTROSPECTABLE], self._peer_standard)
         self._on_root = (interfaces[OBJECT_MANAGER],)
-        self._handlers: Final[Mapping[tuple[str, str], Handler]] = {
+        self._readers: Final[Mapping[tuple[str, str], Reader]] = {
             (PEER_STANDARD, "Ping"): lambda call: (),
             (PEER_STANDARD, "GetMachineId"): lambda call: (_machine_id(),),
             (INTROSPECTABLE, "Introspect"): self._introspect,
             (PROPERTIES, "Get"): self._get,
             (PROPERTIES, "GetAll"): self._get_all,
-            (PROPERTIES, "Set"): self._set,
             (OBJECT_MANAGER, "GetManagedObjects"): lambda call: self._tree.managed_body(),
             (MANAGER, "GetPeerByNodeId"): self._peer_by_node_id,
             (MANAGER, "GetPeerByPublicKey"): self._peer_by_public_key,
@@ -69,23 +75,34 @@ class Dispatcher:
         }
 
     def __call__(self, connection: Connection, call: Incoming) -> None:
-        """Answer *call*, at once or when what it asks for is up to date."""
+        """Answer *call* when it is its caller's turn."""
         header = call.header
-        if header.flags & Flag.NO_REPLY_EXPECTED:
-            return  # nothing here does more than answer
+        if header.flags & Flag.NO_REPLY_EXPECTED and header.member not in self._verbs.members:
+            return  # there is nothing to do but answer
         try:
-            interface, method = self._find(header)
-            handler = self._handlers.get((interface.name, method.name))
-            if handler is None:
-                text = f"{method.name} is not supported by this version."
-                raise CallError(errors.NOT_SUPPORTED, text)
-            answer = partial(_answer, connection, call, method, handler)
-            if self._reads_counters(call, interface.name, method.name):
-                self._fresh(header, answer)
-            else:
-                answer()
+            self._turns.put(header, self._answer(connection, call))
         except CallError as error:
             connection.answer_error(header, error.name, error.text)
+
+    def _answer(self, connection: Connection, call: Incoming) -> Iterator[Pause]:
+        header = call.header
+        with failures_told(connection, header, header.member):
+            interface, method = self._find(header)
+            key = interface.name, method.name
+            verb = self._verbs.verb(*key)
+            if verb is not None:
+                self._verbs.call(connection, call, method, verb)
+            elif key == (PROPERTIES, "Set"):
+                self._set(connection, call, method)
+            elif key not in self._readers:
+                text = f"{method.name} is not supported by this version."
+                raise CallError(errors.NOT_SUPPORTED, text)
+            else:
+                if self._reads_counters(call, *key) and not self._turns.fresh:
+                    yield Pause.FRESH
+                result = self._readers[key](call)
+                body = result if isinstance(result, bytes) else marshal(method.result, result)
+                connection.answer(header, method.result, body)
 
     # -- finding
 
@@ -130,12 +147,15 @@ class Dispatcher:
         """Whether the answer has properties in it that no signal keeps up to date."""
         if interface == PROPERTIES and method != "Set":
             item, names = self._asked(call)
-            return any(item.interface.properties[name].emits == "false" for name in names)
+            properties = item.interface.properties
+            return item.interface.name == PEER and any(
+                properties[name].emits == "false" for name in names
+            )
         return method in ("GetManagedObjects", "Describe")
 
     def _asked(self, call: Incoming) -> tuple[Object, tuple[str, ...]]:
         """The object and the properties that a call of Properties is about."""
-        interface, *rest = _arguments(call)
+        interface, *rest = arguments(call)[:2]
         item = self._object(call.header.path)
         own = interface in (item.interface.name, "")
         if not own and interface not in {
@@ -159,9 +179,11 @@ class Dispatcher:
         item, names = self._asked(call)
         return (item.variants(names),)
 
-    def _set(self, call: Incoming) -> tuple[Any, ...]:
-        _, (name,) = self._asked(call)
-        raise CallError(errors.PROPERTY_READ_ONLY, f"{name} can't be set.")
+    def _set(self, connection: Connection, call: Incoming, method: Method) -> None:
+        item, (name,) = self._asked(call)
+        if not item.interface.properties[name].writable:
+            raise CallError(errors.PROPERTY_READ_ONLY, f"{name} can't be set.")
+        self._verbs.set_log(connection, call, method, name, arguments(call)[2])
 
     def _introspect(self, call: Incoming) -> tuple[Any, ...]:
         path = call.header.path
@@ -170,7 +192,7 @@ class Dispatcher:
     # -- the Manager
 
     def _peer_by_node_id(self, call: Incoming) -> tuple[Any, ...]:
-        (text,) = _arguments(call)
+        (text,) = arguments(call)
         try:
             path = peer_path(NodeId.parse(text))
         except ValueError as error:
@@ -180,7 +202,7 @@ class Dispatcher:
         return (path,)
 
     def _peer_by_public_key(self, call: Incoming) -> tuple[Any, ...]:
-        (text,) = _arguments(call)
+        (text,) = arguments(call)
         try:
             parse_key(text)
         except ValueError as error:
@@ -208,7 +230,10 @@ class Dispatcher:
         device = objects.get(DEVICE_PATH)
         return _json(
             {
-                "manager": _described(objects[ROOT]),
+                "manager": {
+                    **_described(objects[ROOT]),
+                    "refused": dict(self._controller.counters()),
+                },
                 "device": device and _described(device),
                 "peers": [_described(item) for _, item in self._peers()],
             }
@@ -219,27 +244,6 @@ class Dispatcher:
         if item is None:  # it went while its counters were read
             raise CallError(errors.UNKNOWN_OBJECT, f"There is no object {path}.")
         return item
-
-
-def _answer(connection: Connection, call: Incoming, method: Method, handler: Handler) -> None:
-    try:
-        result = handler(call)
-        body = result if isinstance(result, bytes) else marshal(method.result, result)
-    except CallError as error:
-        connection.answer_error(call.header, error.name, error.text)
-    except Exception:
-        _log.exception("%s failed", method.name)
-        text = "This is a defect of the service; its journal has the details."
-        connection.answer_error(call.header, errors.FAILED, text)
-    else:
-        connection.answer(call.header, method.result, body)
-
-
-def _arguments(call: Incoming) -> list[Any]:
-    try:
-        return call.body
-    except ValueError as error:
-        raise CallError(errors.INVALID_ARGS, f"{error}.") from None
 
 
 def _described(item: Object) -> dict[str, Any]:

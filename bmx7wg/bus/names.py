@@ -9,10 +9,12 @@ NAME: Final = "org.bmx7.WireGuard1"
 ROOT: Final = "/org/bmx7/WireGuard1"
 DEVICE_PATH: Final = ROOT + "/device"
 PEER_PREFIX: Final = ROOT + "/peer/"
+LOG_PATH: Final = "/org/freedesktop/LogControl1"
 
 MANAGER: Final = NAME + ".Manager"
 DEVICE: Final = NAME + ".Device"
 PEER: Final = NAME + ".Peer"
+LOG_CONTROL: Final = "org.freedesktop.LogControl1"
 
 BUS: Final = "org.freedesktop.DBus"  # the bus itself: its name and its interface
 BUS_PATH: Final = "/org/freedesktop/DBus"
@@ -25,3 +27,11 @@ PEER_STANDARD: Final = BUS + ".Peer"
 def peer_path(node_id: bytes) -> str:
     """The object path of the peer with this node id (28 bytes)."""
     return PEER_PREFIX + node_id.hex()
+
+
+def peer_of(path: str) -> bytes:
+    """The node id of which this is the path; ValueError if it is none of `peer_path`."""
+    node_id = bytes.fromhex(path.removeprefix(PEER_PREFIX))
+    if peer_path(node_id) != path:
+        raise ValueError("not the path of a peer")
+    return node_id

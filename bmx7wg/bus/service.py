@@ -5,32 +5,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from .. import __version__
 from ..core.model import Changes, ManagerView, ServiceState
 from . import errors
 from .connection import Connection
 from .contract import load
+from .controller import Controller
 from .dispatch import Dispatcher
 from .emitter import Emitter
 from .errors import BusError, BusUnavailable, CallError
-from .names import BUS, DEVICE, DEVICE_PATH, MANAGER, NAME, PEER, ROOT, peer_path
-from .reads import Reads
+from .library import Incoming
+from .names import (
+    BUS,
+    DEVICE,
+    DEVICE_PATH,
+    LOG_CONTROL,
+    LOG_PATH,
+    MANAGER,
+    NAME,
+    PEER,
+    ROOT,
+    peer_path,
+)
 from .tree import Tree
+from .turns import Turns
+from .verbs import Verbs
+from .writer import BLOCK
 
 _DO_NOT_QUEUE: Final = 4  # a flag of RequestName
 _OWNER: Final = (1, 4)  # its answers: we own the name now, or did already
 
+_BUS_SIGNALS: Final = ("NameLost", "NameOwnerChanged")
+
 FIRST_RETRY: Final = 0.05  # s; a restarted bus is back in less than a second
 LAST_RETRY: Final = 1.0  # s
-
-
-class Controller(Protocol):
-    """What the bus asks of the service."""
-
-    async def refresh(self) -> None:
-        """Bring counters and handshakes up to date (at most 1 s old) and publish them."""
 
 
 class Bus:
@@ -44,8 +54,10 @@ class Bus:
         interfaces = load()
         self._tree = Tree(interfaces)
         self._tree.put(ROOT, MANAGER, _nothing_yet())
-        self._reads = Reads(controller.refresh)
-        self._dispatcher = Dispatcher(interfaces, self._tree, self._reads)
+        self._tree.put(LOG_PATH, LOG_CONTROL, controller)
+        self._turns = Turns(controller.refresh, self._has_room)
+        self._verbs = Verbs(controller, self._tree)
+        self._dispatcher = Dispatcher(interfaces, self._tree, self._turns, self._verbs, controller)
         self._connection: Connection | None = None
         self._emitter: Emitter | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -71,7 +83,8 @@ class Bus:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        await self._reads.close()
+        await self._verbs.close()
+        await self._turns.close()
         connection, self._connection, self._emitter = self._connection, None, None
         if connection is not None:
             with contextlib.suppress(CallError, BusUnavailable):
@@ -95,6 +108,9 @@ class Bus:
         if gone is not None and self._emitter is not None:
             self._emitter.removed(path, gone)
 
+    def _has_room(self) -> bool:
+        return self._connection is None or self._connection.backlog() < BLOCK
+
     # -- being there
 
     async def _connect(self) -> Connection:
@@ -102,9 +118,9 @@ class Bus:
         emitter: Emitter
         connection = Connection(
             on_call=self._dispatcher,
-            on_signal=lambda signal: self._name_lost(connection, signal.body),
-            wants_signal=lambda header: (header.sender, header.member) == (BUS, "NameLost"),
-            on_drained=lambda: emitter.drained(),
+            on_signal=lambda signal: self._told_by_bus(connection, signal),
+            wants_signal=lambda header: header.sender == BUS and header.member in _BUS_SIGNALS,
+            on_drained=lambda: self._drained(emitter),
         )
         emitter = Emitter(self._tree, connection)
         await connection.open()
@@ -118,15 +134,24 @@ class Bus:
         self._state(True, f"on the bus as {NAME}")
         return connection
 
-    def _name_lost(self, connection: Connection, names: list[object]) -> None:
-        if names == [NAME] and connection is self._connection:
+    def _told_by_bus(self, connection: Connection, signal: Incoming) -> None:
+        member, values = signal.header.member, signal.body
+        if member == "NameOwnerChanged":
+            name, _, owner = values
+            self._verbs.authority.name_owner_changed(name, owner)
+        elif values == [NAME] and connection is self._connection:
             connection.close()
+
+    def _drained(self, emitter: Emitter) -> None:
+        emitter.drained()
+        self._turns.resume()
 
     async def _keep(self, connection: Connection) -> None:
         """Come back whenever the connection ends."""
         while True:
             await connection.closed.wait()
             self._connection = self._emitter = None
+            self._turns.resume()  # what waits for room is answered into the void
             why = "the connection to the bus ended"
             self._state(False, why)
             delay = FIRST_RETRY

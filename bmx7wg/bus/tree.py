@@ -15,6 +15,7 @@ from .names import ROOT
 from .values import marshal
 from .views import PROPERTIES_OF
 
+_BELOW: Final = ROOT + "/"
 _ENTRY: Final = "a{oa{sa{sv}}}"
 _ENTRY_START: Final = 8  # bytes: the array's size, and padding up to its first entry
 
@@ -83,7 +84,7 @@ class Tree:
 
     def managed(self) -> Iterator[tuple[str, Object]]:
         """The objects that the ObjectManager tells of: all below it."""
-        return ((path, item) for path, item in self.objects.items() if path != ROOT)
+        return ((path, item) for path, item in self.objects.items() if path.startswith(_BELOW))
 
     def fragment(self, path: str, item: Object) -> bytes:
         """One entry of a marshalled a{oa{sa{sv}}}."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from .names import DEVICE, MANAGER, PEER
+from .names import DEVICE, LOG_CONTROL, MANAGER, PEER
 
 if TYPE_CHECKING:  # the bus needs no more than their shape
     from ..core.model import DeviceView, ManagerView, PeerView
+    from .controller import Controller
 
 _MANAGER: Final[Mapping[str, Callable[[ManagerView], Any]]] = {
     "Version": lambda view: view.version,
@@ -49,9 +50,16 @@ _PEER: Final[Mapping[str, Callable[[PeerView], Any]]] = {
     "TxBytes": lambda view: view.tx_bytes,
 }
 
+_LOG_CONTROL: Final[Mapping[str, Callable[[Controller], Any]]] = {
+    "LogLevel": lambda controller: controller.log_level,
+    "LogTarget": lambda controller: controller.log_target,
+    "SyslogIdentifier": lambda controller: controller.syslog_identifier,
+}
+
 #: For each interface, how each property is read from its view.
 PROPERTIES_OF: Final[Mapping[str, Mapping[str, Callable[[Any], Any]]]] = {
     MANAGER: _MANAGER,
     DEVICE: _DEVICE,
     PEER: _PEER,
+    LOG_CONTROL: _LOG_CONTROL,
 }

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from bmx7wg.bus import errors
+from bmx7wg.bus.errors import CallError
 from bmx7wg.bus.names import NAME
 from bmx7wg.bus.service import Bus
 from bmx7wg.core.identity import NodeId, key_text, mesh_address
@@ -76,16 +78,64 @@ def manager(**changes: Any) -> ManagerView:
 
 
 class Counting:
-    """A controller that counts how often it was asked, and may do something then."""
+    """A controller that counts how often it was asked, and may do something then.
+
+    What it was told to do is in `done`.
+    """
+
+    log_level = "info"
+    log_target = "journal"
+    syslog_identifier = "bmx7-wgd"
 
     def __init__(self) -> None:
         self.asked = 0
         self.then: Callable[[], None] = lambda: None
+        self.done: list[tuple[Any, ...]] = []
+        self.gate = asyncio.Event()  # what is asked for waits until it is set
+        self.gate.set()
 
     async def refresh(self) -> None:
         self.asked += 1
         await asyncio.sleep(0)
         self.then()
+
+    def counters(self) -> dict[str, int]:
+        return {"received": 12, "json": 3}
+
+    async def _do(self, *what: Any) -> None:
+        await self.gate.wait()
+        self.done.append(what)
+
+    async def add_peer(self, said: dict[str, Any]) -> NodeId:
+        if said.get("name") == "taken":
+            raise CallError(errors.PEER_EXISTS, "node n1 has this name already")
+        if said.get("keepalive") == 0x1000:
+            raise CallError(errors.INVALID_ARGUMENT, "keepalive: 4096 is out of range")
+        await self._do("add", said)
+        return node_id(9)
+
+    async def remove_peer(self, node_id: NodeId) -> None:
+        await self._do("remove", node_id)
+
+    async def block(self, node_id: NodeId) -> None:
+        await self._do("block", node_id)
+
+    async def unblock(self, node_id: NodeId) -> None:
+        await self._do("unblock", node_id)
+
+    async def probe(self, node_id: NodeId) -> int:
+        await self._do("probe", node_id)
+        return 1234
+
+    async def rotate_key(self) -> str:
+        await self._do("rotate")
+        return key_text(bytes(32))
+
+    async def synchronize(self) -> None:
+        await self._do("synchronize")
+
+    async def reload(self) -> None:
+        await self._do("reload")
 
 
 @asynccontextmanager

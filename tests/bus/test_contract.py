@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bmx7wg.bus import contract
-from bmx7wg.bus.names import DEVICE, DEVICE_PATH, MANAGER, NAME, PEER, ROOT, peer_path
+from bmx7wg.bus.names import DEVICE, DEVICE_PATH, LOG_PATH, MANAGER, NAME, PEER, ROOT, peer_path
 from bmx7wg.bus.views import PROPERTIES_OF
 
 from .daemon import ROOT as TREE
@@ -110,7 +110,8 @@ def test_the_tree_is_walked_from_its_root(daemon: Daemon, run_async) -> None:
         async with on_the_bus(peer(3), peer(4)):
             found = await busctl("--list", "tree", NAME)
         below = {"/", "/org", "/org/bmx7", ROOT, ROOT + "/peer"}
-        assert set(found.split()) == below | {DEVICE_PATH, PEER_PATH, peer_path(node_id(4))}
+        log = {"/org/freedesktop", LOG_PATH}
+        assert set(found.split()) == below | log | {DEVICE_PATH, PEER_PATH, peer_path(node_id(4))}
 
     run_async(look())
 
@@ -164,7 +165,7 @@ def test_describe(daemon: Daemon, run_async) -> None:
             assert json.loads(text) == EXPECTED[PEER_PATH, PEER]
             (text,) = await ask("call", ROOT, MANAGER, "Describe")
             assert json.loads(text) == {
-                "manager": EXPECTED[ROOT, MANAGER],
+                "manager": EXPECTED[ROOT, MANAGER] | {"refused": {"received": 12, "json": 3}},
                 "device": EXPECTED[DEVICE_PATH, DEVICE],
                 "peers": [EXPECTED[PEER_PATH, PEER]],
             }

@@ -1,0 +1,214 @@
+"""What changes something: arguments checked, the caller authorized, then the service asked.
+
+From the moment that a caller is authorized his call is carried out, whether he waits or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from ..core.identity import NodeId
+from . import errors
+from .authority import MANAGE_PEERS, RELOAD, ROTATE_KEY, Authority, CallerGone
+from .connection import Connection
+from .contract import Method
+from .controller import Controller
+from .errors import BusUnavailable, CallError
+from .library import Incoming
+from .names import MANAGER, PEER, peer_of, peer_path
+from .replies import arguments, failures_told
+from .tree import Tree
+from .values import marshal
+
+MAX_PENDING: Final = 16  # calls of one caller that wait for polkit or are carried out
+MAX_PENDING_IN_ALL: Final = 1024
+
+#: Does what was asked for; returns values for the method's result signature.
+Work = Callable[[], Awaitable[tuple[Any, ...]]]
+#: Returns if the caller may.
+Check = Callable[[], Awaitable[None]]
+
+#: Options of AddPeer: the key of a [[peer]] that each is, its type, and what Python makes of it.
+OPTIONS: Final[Mapping[str, tuple[str, str, type]]] = {
+    "Name": ("name", "s", str),
+    "PublicKey": ("public-key", "s", str),
+    "NodeId": ("node-id", "s", str),
+    "Endpoint": ("endpoint", "s", str),
+    "AllowedIPs": ("allowed-ips", "as", list),
+    "PresharedKey": ("preshared-key", "s", str),
+    "Keepalive": ("keepalive", "q", int),
+}
+
+#: Properties of LogControl1 that can be set, and what they are of the controller.
+_LOG: Final = {"LogLevel": "log_level", "LogTarget": "log_target"}
+
+
+class Verb(NamedTuple):
+    """A method that changes something."""
+
+    action: str  # polkit's
+    prepare: Callable[[Incoming], Work]  # raises CallError for wrong arguments
+
+
+class Verbs:
+    """The methods that change something, and those calls of them that are under way."""
+
+    def __init__(self, controller: Controller, tree: Tree) -> None:
+        self.authority: Final = Authority()
+        self._controller = controller
+        self._tree = tree
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._by_caller: Counter[str] = Counter()
+        self._table: Final[Mapping[tuple[str, str], Verb]] = {
+            (MANAGER, "AddPeer"): Verb(MANAGE_PEERS, self._add_peer),
+            (MANAGER, "RemovePeer"): Verb(MANAGE_PEERS, self._remove_peer),
+            (MANAGER, "RotateKey"): Verb(ROTATE_KEY, self._rotate_key),
+            (MANAGER, "Synchronize"): Verb(RELOAD, lambda call: _plain(controller.synchronize)),
+            (MANAGER, "Reload"): Verb(RELOAD, lambda call: _plain(controller.reload)),
+            (PEER, "Block"): Verb(MANAGE_PEERS, lambda call: _plain(controller.block, _peer(call))),
+            (PEER, "Unblock"): Verb(
+                MANAGE_PEERS, lambda call: _plain(controller.unblock, _peer(call))
+            ),
+            (PEER, "Probe"): Verb(MANAGE_PEERS, self._probe),
+        }
+        #: Only these do something for who wants no answer.
+        self.members: Final = frozenset(member for _, member in self._table) | {"Set"}
+
+    def verb(self, interface: str, member: str) -> Verb | None:
+        return self._table.get((interface, member))
+
+    def call(self, connection: Connection, call: Incoming, method: Method, verb: Verb) -> None:
+        """Authorize, carry out, answer. Raises CallError at once for wrong arguments."""
+        header = call.header
+        self._start(
+            connection,
+            call,
+            method,
+            check=partial(self.authority.check, connection, header, verb.action),
+            work=verb.prepare(call),
+        )
+
+    def set_log(
+        self, connection: Connection, call: Incoming, method: Method, name: str, value: object
+    ) -> None:
+        """Set a property of LogControl1, which is for root; as `call`."""
+        if not isinstance(value, str):
+            raise CallError(errors.INVALID_ARGS, f"{name} is a string.")
+
+        async def work() -> tuple[Any, ...]:
+            setattr(self._controller, _LOG[name], value)
+            return ()
+
+        check = partial(self.authority.check_root, connection, call.header)
+        self._start(connection, call, method, check=check, work=work)
+
+    async def close(self) -> None:
+        """Stop all that is under way; nobody is answered."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- carrying out
+
+    def _start(
+        self, connection: Connection, call: Incoming, method: Method, *, check: Check, work: Work
+    ) -> None:
+        caller = call.header.sender
+        if self._by_caller[caller] >= MAX_PENDING or len(self._tasks) >= MAX_PENDING_IN_ALL:
+            text = "Too many calls that change something are under way."
+            raise CallError(errors.LIMITS_EXCEEDED, text)
+        self._by_caller[caller] += 1
+        task = asyncio.get_running_loop().create_task(
+            _carry_out(connection, call, method, check, work)
+        )
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._done, caller))
+
+    def _done(self, caller: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._by_caller[caller] -= 1
+        if not self._by_caller[caller]:
+            del self._by_caller[caller]
+
+    # -- what the methods do
+
+    def _add_peer(self, call: Incoming) -> Work:
+        (options,) = arguments(call)
+        said = {}
+        for option, value in options.items():
+            if option not in OPTIONS:
+                raise CallError(errors.INVALID_ARGUMENT, f"{option}: there is no such option.")
+            key, signature, kind = OPTIONS[option]
+            if type(value) is not kind:
+                text = f"{option}: has another type than '{signature}'."
+                raise CallError(errors.INVALID_ARGUMENT, text)
+            said[key] = value
+        if "public-key" not in said:
+            raise CallError(errors.INVALID_ARGUMENT, "PublicKey: is missing.")
+
+        async def work() -> tuple[Any, ...]:
+            try:
+                return (peer_path(await self._controller.add_peer(said)),)
+            except CallError as error:
+                raise CallError(error.name, _as_option(error.text)) from None
+
+        return work
+
+    def _remove_peer(self, call: Incoming) -> Work:
+        (path,) = arguments(call)
+        try:
+            node_id = NodeId(peer_of(path))
+        except ValueError:
+            node_id = None
+        if node_id is None or path not in self._tree.objects:
+            raise CallError(errors.NO_SUCH_PEER, "There is no such peer.")
+        return _plain(self._controller.remove_peer, node_id)
+
+    def _rotate_key(self, call: Incoming) -> Work:
+        async def work() -> tuple[Any, ...]:
+            return (await self._controller.rotate_key(),)
+
+        return work
+
+    def _probe(self, call: Incoming) -> Work:
+        async def work() -> tuple[Any, ...]:
+            return (await self._controller.probe(_peer(call)),)
+
+        return work
+
+
+async def _carry_out(
+    connection: Connection, call: Incoming, method: Method, check: Check, work: Work
+) -> None:
+    with failures_told(connection, call.header, method.name):
+        try:
+            await check()
+        except (CallerGone, BusUnavailable):
+            return
+        connection.answer(call.header, method.result, marshal(method.result, await work()))
+
+
+def _plain(do: Callable[..., Awaitable[None]], *values: object) -> Work:
+    """The work of a method that returns nothing."""
+
+    async def work() -> tuple[Any, ...]:
+        await do(*values)
+        return ()
+
+    return work
+
+
+def _peer(call: Incoming) -> NodeId:
+    """The peer that is called; its object is there, so the path is one."""
+    return NodeId(peer_of(call.header.path))
+
+
+def _as_option(text: str) -> str:
+    """A sentence about a key of a [[peer]], said of the option that it came from."""
+    key, colon, rest = text.partition(":")
+    names = {key: option for option, (key, _, _) in OPTIONS.items()}
+    return names.get(key, key) + colon + rest
