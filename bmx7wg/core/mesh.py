@@ -47,14 +47,14 @@ class Mesh:
     def __init__(self, node_id: NodeId, settings: Settings) -> None:
         self.node_id = node_id
         self._settings = settings
-        self._own_key = public_key(settings.private_key)
+        own_key = public_key(settings.private_key)
         self._table = PeerTable(
             settings.policy,
             own_id=node_id,
-            own_key=self._own_key,
+            own_key=own_key,
             grace=settings.config.discovery.grace,
         )
-        self._sessions = Sessions()
+        self._sessions = Sessions(own_key)
         self._resting: set[bytes] = set()  # left out of the device once, for a new handshake
         self._hurried: float | None = None
         self._static: set[NodeId] = set()
@@ -120,10 +120,10 @@ class Mesh:
     def reconfigure(self, settings: Settings, now: float) -> None:
         """Use another configuration from now on; nothing that it allows is torn down."""
         before, self._settings = self._settings, settings
-        self._own_key = public_key(settings.private_key)
+        own_key = self._sessions.own_key = public_key(settings.private_key)
         self._table.apply_policy(
             settings.policy,
-            own_key=self._own_key,
+            own_key=own_key,
             grace=settings.config.discovery.grace,
             now=now,
         )
@@ -168,6 +168,7 @@ class Mesh:
 
     def statistics(self, read: Mapping[bytes, PeerStatistics], now: float, wall: int) -> None:
         """Take in the device's counters and handshakes."""
+        waiting = self._sessions.waiting()
         changed, shaken = self._sessions.update(read, now, wall)
         for key in changed:
             peer = self._holder(key)
@@ -175,10 +176,9 @@ class Mesh:
                 self._table.touch(peer)
                 if key in shaken:
                     self._table.handshake(peer)
-        # One end of a pair is enough, and both at once would cross again.
-        stalled = {key for key in self._sessions.take_stalled() if self._own_key < key}
-        if stalled:
-            self._resting |= stalled
+        stalled = self._sessions.take_stalled()
+        self._resting.update(key for key in stalled if self._roster.holder(key))
+        if self._resting or waiting != self._sessions.waiting():
             self._hurry(now)
         self._compare(now)
 
@@ -200,6 +200,9 @@ class Mesh:
         peers = self._roster.peers()
         for key in self._resting:
             peers.pop(key, None)
+        for key, peer in peers.items():
+            if self._roster.holder(key) and self._sessions.waits_for(key):
+                peers[key] = replace(peer, endpoint=None)
         taken = {prefix for peer in peers.values() for prefix in peer.allowed_ips}
         for key, peer in self._adopted.items():
             if key not in peers and taken.isdisjoint(peer.allowed_ips):

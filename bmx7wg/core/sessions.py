@@ -12,6 +12,7 @@ from typing import Final
 
 from .limits import CONNECTED_FOR
 from .model import PeerStatistics
+from .opening import Openings
 
 FIRST_LOOK: Final = 0.01  # s after a peer was added
 LOOK_GROWTH: Final = 1.3  # of the time between looks, until SELDOM; the other end may take seconds
@@ -19,8 +20,6 @@ SELDOM: Final = 60.0  # s between looks at peers without a session
 AT_MOST: Final = 10.0  # s; the least distance between looks at sessions that age
 FIRST_REPROBE: Final = 15.0  # s; WireGuard itself retries every 5 s, for 90 s
 LAST_REPROBE: Final = 300.0  # s between probes of a peer that never answers
-FIRST_RETRY: Final = 0.25  # s for a first handshake, doubled each time; longer than a slow link's
-RETRIES: Final = 4  # then WireGuard's own 5 s are as good
 
 
 @dataclass
@@ -30,15 +29,14 @@ class _Session:
     statistics: PeerStatistics | None = None
     probe_at: float | None = None
     probe_wait: float = FIRST_REPROBE
-    retry_at: float | None = None  # when a first handshake should have been there
-    retries: int = 0
 
 
 class Sessions:
     """One session per public key that is in the device."""
 
-    def __init__(self) -> None:
+    def __init__(self, own_key: bytes) -> None:
         self._sessions: dict[bytes, _Session] = {}
+        self._openings = Openings(own_key)
         self._looked = float("-inf")
         self._look_at: float | None = None
         self._wait = SELDOM
@@ -47,16 +45,16 @@ class Sessions:
     def install(self, keys: Iterable[bytes], now: float, *, fresh: bool) -> None:
         """These peers are in the device now.
 
-        A fresh one is probed at once; one that was there before only if the first look at the
-        counters finds it without a session.
+        A fresh one is probed at once unless the other end begins; one that was there before only
+        if the first look at the counters finds it without a session.
         """
         for key in keys:
-            before = self._sessions.get(key)
-            session = _Session(probe_at=now if fresh else now + 2 * FIRST_LOOK)
-            session.retries = before.retries + 1 if before and before.at is None else 0
-            if fresh and session.retries < RETRIES:
-                session.retry_at = now + FIRST_RETRY * 2**session.retries
-            self._sessions[key] = session
+            session = self._sessions[key] = _Session()
+            if fresh:
+                self._openings.begin(key, now)
+                session.probe_at = None if self._openings.waits(key) else now
+            else:
+                session.probe_at = now + 2 * FIRST_LOOK
             self._look_soon(now)
 
     def evict(self, keys: Iterable[bytes]) -> None:
@@ -64,6 +62,7 @@ class Sessions:
         for key in keys:
             self._sessions.pop(key, None)
             self._stalled.discard(key)
+            self._openings.end(key)
         if not self._sessions:
             self._look_at = None
 
@@ -93,24 +92,37 @@ class Sessions:
                 age = max(0.0, (wall - now_read.last_handshake) / 1e9)
                 session.at = max(now - age, self._looked)
                 session.handshake = now_read.last_handshake
-                session.probe_at = session.retry_at = None
+                session.probe_at = None
+                self._openings.end(key)
             session.statistics = now_read
-        for key, session in self._sessions.items():
-            if session.retry_at is not None and now >= session.retry_at:
-                session.retry_at = None
-                self._stalled.add(key)
+        self._stalled |= self._openings.take_due(now)
         self._looked = now
         self._plan_look(now)
         return changed, shaken
 
     def take_stalled(self) -> set[bytes]:
-        """Peers, each told once, whose first handshake is overdue.
-
-        Its initiation was lost, or crossed the other end's, which voids both; WireGuard begins
-        no other for 5 s, unless the peer is put into the device anew.
-        """
+        """Peers to be put into the device anew, each told once, for another first handshake."""
         stalled, self._stalled = self._stalled, set()
         return stalled
+
+    def waits_for(self, key: bytes) -> bool:
+        """Whether the first handshake with a peer is left to the other end for the moment."""
+        if key in self._sessions:
+            return self._openings.waits(key)
+        return not self._openings.first(key)  # it is about to be put into the device
+
+    def waiting(self) -> set[bytes]:
+        """The peers in the device for which `waits_for` holds."""
+        return self._openings.waiting()
+
+    @property
+    def own_key(self) -> bytes:
+        """This node's public key."""
+        return self._openings.own_key
+
+    @own_key.setter
+    def own_key(self, key: bytes) -> None:
+        self._openings.own_key = key
 
     def statistics(self, key: bytes) -> PeerStatistics | None:
         session = self._sessions.get(key)
@@ -177,5 +189,5 @@ class Sessions:
             look = now + self._wait
         if connected:
             look = min(look, max(min(connected) + 0.1, now + AT_MOST))
-        retries = (s.retry_at for s in self._sessions.values() if s.retry_at is not None)
-        self._look_at = min([look, *retries])
+        due = self._openings.next_due()
+        self._look_at = look if due is None else min(look, due)

@@ -30,7 +30,7 @@ from bmx7wg.core.model import (
     StaticPeer,
     Withdrawn,
 )
-from bmx7wg.core.sessions import FIRST_RETRY
+from bmx7wg.core.opening import FIRST, SECOND
 from bmx7wg.core.settings import Settings
 
 PRIVATE = b"\x01" * 32
@@ -43,7 +43,8 @@ def node(number: int) -> NodeId:
 
 
 def key(number: int) -> bytes:
-    return number.to_bytes(32, "big")
+    """A public key that is higher than our own, so that we begin the handshake."""
+    return b"\xff" + number.to_bytes(31, "big")
 
 
 ME, N2, N3, N4 = (node(n) for n in range(1, 5))
@@ -99,7 +100,11 @@ class World:
     def look(self) -> World:
         read = {k: PeerStatistics(self.shaken.get(k, 0), 1, 2) for k in self.mesh.desired().peers}
         self.mesh.statistics(read, self.now, WALL + int(self.now * 1e9))
-        return self.turn()
+        while True:  # as the service does, until nothing is due
+            self.turn()
+            timeout = self.mesh.next_timeout()
+            if timeout is None or timeout > self.now:
+                return self
 
     def wait(self, seconds: float) -> World:
         self.now += seconds
@@ -126,27 +131,44 @@ def test_from_discovered_to_idle_and_back() -> None:
     assert view.endpoint == "[fe80::1%eth0]:6277" and view.name == "n2"
 
 
-def test_a_first_handshake_that_fails_is_begun_anew_by_one_end() -> None:
-    low, high = b"\x00" * 32, b"\xff" * 32  # of the two ends, the one with the lower key does it
-    world = World().tell(seen(N2, low), seen(N3, high))
+def test_a_first_handshake_that_fails_is_begun_anew() -> None:
+    world = World().tell(seen(N2, K2))
     world.probed.clear()
     revision = world.mesh.revision
-    world.now += FIRST_RETRY
+    world.now += FIRST
     world.mesh.statistics({}, world.now, WALL)
     assert world.mesh.revision > revision and world.mesh.next_timeout() == world.now
-    assert set(world.mesh.desired().peers) == {low}  # left out once
+    assert not world.mesh.desired().peers  # left out once
     world.turn()
     assert world.probed == [] and world.mesh.next_timeout() == world.now
-    assert set(world.mesh.desired().peers) == {low, high}
+    assert set(world.mesh.desired().peers) == {K2}
     world.turn()
-    assert world.probed == [mesh_address(N3)] and world.state(N3) == "configured"
+    assert world.probed == [mesh_address(N2)] and world.state(N2) == "configured"
     timeout = world.mesh.next_timeout()
     assert timeout is not None and timeout > world.now  # at rest
-    assert world.shake(high).state(N3) == "connected"
+    assert world.shake(K2).state(N2) == "connected"
     world.probed.clear()
     world.wait(60.0)
-    assert world.probed == [mesh_address(N2)]  # once in a while, as ever
-    assert set(world.mesh.desired().peers) == {low, high}
+    assert world.probed == [] and set(world.mesh.desired().peers) == {K2}
+
+
+def test_the_end_with_the_higher_key_lets_the_other_begin() -> None:
+    low = bytes(32)
+    world = World().tell(seen(N2, low))
+    assert world.probed == [] and world.mesh.desired().peers[low].endpoint is None
+    assert world.state(N2) == "configured"
+    assert world.peers[N2].endpoint == "[fe80::1%eth0]:6277"  # it is known all the same
+    assert world.shake(low).state(N2) == "connected"
+    assert world.mesh.desired().peers[low].endpoint is not None and world.probed == []
+
+
+def test_the_end_with_the_higher_key_begins_when_the_other_does_not() -> None:
+    low = bytes(32)
+    world = World().tell(seen(N2, low))
+    world.wait(SECOND)  # left out
+    world.turn()  # and back
+    assert world.probed == [mesh_address(N2)]
+    assert world.mesh.desired().peers[low].endpoint is not None
 
 
 def test_a_device_made_anew_has_no_sessions() -> None:

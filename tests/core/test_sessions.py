@@ -2,18 +2,17 @@ from __future__ import annotations
 
 from bmx7wg.core.limits import CONNECTED_FOR
 from bmx7wg.core.model import PeerStatistics
+from bmx7wg.core.opening import FIRST, FIRST_TRIES
 from bmx7wg.core.sessions import (
     FIRST_LOOK,
     FIRST_REPROBE,
-    FIRST_RETRY,
     LAST_REPROBE,
     LOOK_GROWTH,
-    RETRIES,
     SELDOM,
     Sessions,
 )
 
-K, L = b"k" * 32, b"l" * 32
+OWN, K, L = b"a" * 32, b"k" * 32, b"l" * 32  # we begin with both
 WALL = 1_700_000_000 * 10**9  # ns
 
 
@@ -26,7 +25,7 @@ NEVER = PeerStatistics(0, 0, 148)
 
 
 def test_a_new_peer_is_probed_at_once_and_looked_at_soon() -> None:
-    sessions = Sessions()
+    sessions = Sessions(OWN)
     sessions.install([K], 0.0, fresh=True)
     assert sessions.due_probes(0.0) == [K]
     assert sessions.due_probes(0.0) == []
@@ -35,7 +34,7 @@ def test_a_new_peer_is_probed_at_once_and_looked_at_soon() -> None:
 
 
 def test_a_peer_that_does_not_answer_is_looked_at_and_probed_ever_more_seldom() -> None:
-    sessions, now = Sessions(), 0.0
+    sessions, now = Sessions(OWN), 0.0
     sessions.install([K], now, fresh=True)
     looks, probes = [], []
     while now < 3600:
@@ -57,7 +56,7 @@ def test_a_peer_that_does_not_answer_is_looked_at_and_probed_ever_more_seldom() 
 
 
 def test_a_first_handshake_that_is_overdue_is_told_a_few_times() -> None:
-    sessions, now, told = Sessions(), 0.0, []
+    sessions, now, told = Sessions(OWN), 0.0, []
     sessions.install([K, L], now, fresh=True)
     while now < 30.0:
         look = sessions.next_look()
@@ -68,14 +67,13 @@ def test_a_first_handshake_that_is_overdue_is_told_a_few_times() -> None:
             assert stalled == {K} and sessions.take_stalled() == set()
             told.append(now)
             sessions.install(stalled, now, fresh=True)
-    assert len(told) == RETRIES
-    assert [b - a for a, b in zip([0.0, *told], told)] == [
-        FIRST_RETRY * 2**n for n in range(RETRIES)
-    ]
+    assert len(told) == FIRST_TRIES
+    for number, (begun, end) in enumerate(zip([0.0, *told], told)):
+        assert round(end - begun, 6) == FIRST * 2**number
 
 
 def test_a_peer_that_was_there_before_is_not_put_in_anew() -> None:
-    sessions = Sessions()
+    sessions = Sessions(OWN)
     sessions.install([K], 0.0, fresh=False)
     sessions.update({K: NEVER}, 60.0, WALL)
     assert sessions.take_stalled() == set()
@@ -86,7 +84,7 @@ def test_a_peer_that_was_there_before_is_not_put_in_anew() -> None:
 
 
 def test_a_handshake_ends_the_probing_and_ages() -> None:
-    sessions = Sessions()
+    sessions = Sessions(OWN)
     sessions.install([K, L], 0.0, fresh=True)
     sessions.due_probes(0.0)
     changed, new = sessions.update({K: shaken(0.01), L: NEVER}, 0.02, WALL + 20_000_000)
@@ -99,7 +97,7 @@ def test_a_handshake_ends_the_probing_and_ages() -> None:
 
 
 def test_a_clock_that_jumps_makes_nobody_old_or_young() -> None:
-    sessions = Sessions()
+    sessions = Sessions(OWN)
     sessions.install([K], 0.0, fresh=True)
     sessions.update({K: NEVER}, 10.0, WALL)
     year = 365 * 86400 * 10**9
@@ -113,7 +111,7 @@ def test_a_clock_that_jumps_makes_nobody_old_or_young() -> None:
 
 
 def test_an_adopted_peer_is_probed_only_if_it_has_no_session() -> None:
-    sessions = Sessions()
+    sessions = Sessions(OWN)
     sessions.install([K, L], 0.0, fresh=False)
     assert sessions.due_probes(0.0) == []
     sessions.update({K: shaken(-100), L: NEVER}, FIRST_LOOK, WALL)
@@ -123,7 +121,7 @@ def test_an_adopted_peer_is_probed_only_if_it_has_no_session() -> None:
 
 
 def test_a_peer_that_moved_is_probed_whatever_its_session() -> None:
-    sessions = Sessions()
+    sessions = Sessions(OWN)
     sessions.install([K], 0.0, fresh=True)
     sessions.due_probes(0.0)
     sessions.update({K: shaken(0)}, 0.1, WALL)
@@ -134,7 +132,7 @@ def test_a_peer_that_moved_is_probed_whatever_its_session() -> None:
 
 
 def test_nothing_to_do_without_peers() -> None:
-    sessions = Sessions()
+    sessions = Sessions(OWN)
     sessions.install([K], 0.0, fresh=True)
     sessions.evict([K, L])
     assert sessions.next_look() is None and sessions.next_probe() is None
@@ -143,7 +141,7 @@ def test_nothing_to_do_without_peers() -> None:
 
 
 def test_sessions_that_all_stand_are_looked_at_when_the_first_may_end() -> None:
-    sessions = Sessions()
+    sessions = Sessions(OWN)
     sessions.install([K, L], 0.0, fresh=True)
     sessions.update({K: shaken(0), L: shaken(0)}, 0.1, WALL)
     assert sessions.next_look() == 0.1 + SELDOM
