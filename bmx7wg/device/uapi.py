@@ -215,7 +215,10 @@ def _decode_counters(fields: dict[str, str]) -> PeerStatistics:
 
 
 def _decode_endpoint(text: str) -> Endpoint | None:
-    """Older versions leave the zone of a link-local address out; then its scope is 0."""
+    """The scope is 0, not known, without a zone and with an interface's name in its place.
+
+    Older versions leave the zone out; newer ones remember for a minute which index a name had.
+    """
     if not text:
         return None
     host, _, port = text.rpartition(":")
@@ -223,13 +226,4 @@ def _decode_endpoint(text: str) -> Endpoint | None:
     address = ip_address(host)
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    return Endpoint(address, int(port), _scope_id(zone))
-
-
-def _scope_id(zone: str) -> int:
-    if not zone or zone.isdecimal():
-        return int(zone or "0")
-    try:
-        return socket.if_nametoindex(zone)
-    except OSError:
-        return 0
+    return Endpoint(address, int(port), int(zone) if zone.isdecimal() else 0)
