@@ -40,6 +40,25 @@ def read(directory: Path) -> list[ConfigSource]:
     return sources
 
 
+def changes(directory: Path) -> tuple[list[ConfigSource], str]:
+    """What was changed on the bus and is kept in the state directory, for others than the service.
+
+    With it an empty string, or a sentence on why it is not to be known by who asks: the directory
+    is root's alone. Raises ConfigError as `read` does.
+    """
+    path = directory / CHANGES
+    try:
+        return [ConfigSource(str(path), _content(path))], ""
+    except FileNotFoundError:
+        return [], ""
+    except PermissionError:
+        return [], f"changes made on the bus are not known: only root reads {path}"
+    except OSError as error:
+        raise ConfigError((f"{path}: can't be read: {error.strerror}",)) from None
+    except ValueError as error:
+        raise ConfigError((f"{path}: {error}",)) from None
+
+
 def _files(directory: Path, problems: list[str]) -> list[Path]:
     extra = directory / "conf.d"
     try:

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from ..configfiles import read
+from ..configfiles import changes, read
+from ..core.changes import together
 from ..core.config import ConfigError, Loaded, parse
+from ..core.staticpeers import said_of
 from .output import Output, Status
-from .terminal import printable, width
+from .terminal import Terminal, printable, width
 from .units import counted
 
-_WIDEST = 40  # columns of "key = value" up to which the origins stand below each other
+_WIDEST: Final = 40  # columns of "key = value" up to which the origins stand below each other
+_SECRET: Final = "preshared-key"
 
 
-def load(directory: Path) -> Loaded:
-    """The configuration in *directory*; ConfigError says all that is wrong with it."""
-    return parse(read(directory))
+@dataclass(frozen=True)
+class Found:
+    """What the configuration comes to, and a sentence on what of it could not be read."""
+
+    loaded: Loaded
+    unknown: str = ""
+
+
+def load(directory: Path, state: Path) -> Found:
+    """The files in *directory* and what was changed on the bus, which is kept in *state*.
+
+    ConfigError says all that is wrong with them.
+    """
+    files = parse(read(directory))
+    kept, unknown = changes(state)
+    return Found(together(files, parse(kept)), unknown)
 
 
 def verdict(directory: Path) -> str:
@@ -24,48 +43,76 @@ def verdict(directory: Path) -> str:
     return f"{directory} is " + ("valid" if directory.is_dir() else "not there: all is default")
 
 
-def check(directory: Path, output: Output) -> Status:
+def check(directory: Path, state: Path, output: Output) -> Status:
     problems: tuple[str, ...] = ()
+    unknown = ""
     try:
-        load(directory)
+        unknown = load(directory, state).unknown
     except ConfigError as error:
         problems = error.problems
     if output.json:
-        output.document({"valid": not problems, "problems": problems})
+        output.document({"valid": not problems, "problems": problems, "unknown": unknown})
     elif problems:
         for problem in problems:
             output.line(printable(problem))
         output.line(output.terminal.paint(counted(len(problems), "problem"), "bad"))
     else:
         output.line(output.terminal.paint(verdict(directory), "good"))
+        if unknown:
+            output.line(output.terminal.paint(unknown, "dim"))
     return Status.FAILED if problems else Status.OK
 
 
-def show(directory: Path, output: Output) -> Status:
+def show(directory: Path, state: Path, output: Output) -> Status:
     """Every key with its value and where that comes from, as a TOML document."""
     try:
-        loaded = load(directory)
+        found = load(directory, state)
     except ConfigError:
-        return check(directory, output)
+        return check(directory, state, output)
     if output.json:
-        settings = [
-            {"key": key, "value": _plain(value), "origin": loaded.origins[key]}
-            for key, value in loaded.values.items()
-        ]
-        output.document({"settings": settings})
+        output.document(_document(found))
         return Status.OK
+    if found.unknown:
+        output.line(output.terminal.paint(f"# {found.unknown}", "warn") + "\n")
+    for line in _lines(found.loaded, output.terminal):
+        output.line(line)
+    return Status.OK
+
+
+def _document(found: Found) -> Mapping[str, object]:
+    loaded = found.loaded
+    settings = [
+        {"key": key, "value": _plain(value), "origin": loaded.origins[key]}
+        for key, value in loaded.values.items()
+    ]
+    peers = []
+    for peer, origin in zip(loaded.config.peers, loaded.peers, strict=True):
+        said = said_of(peer)
+        has_secret = said.pop(_SECRET, None) is not None
+        peers.append({"values": said, "has_preshared_key": has_secret, "origin": origin})
+    return {"settings": settings, "peers": peers, "unknown": found.unknown}
+
+
+def _lines(loaded: Loaded, terminal: Terminal) -> Iterator[str]:
     section = ""
     for key, value in loaded.values.items():
         here, _, name = key.rpartition(".")
         if here != section:
-            output.line(("\n" if section else "") + output.terminal.paint(f"[{here}]", "bold"))
+            yield ("\n" if section else "") + terminal.paint(f"[{here}]", "bold")
             section = here
-        text = f"{name} = {_toml(name, value)}"
-        padding = " " * max(0, _WIDEST - width(text))
-        origin = loaded.origins[key]
-        style = "dim" if origin == "default" else "good"
-        output.line(text + padding + "  " + output.terminal.paint(f"# {printable(origin)}", style))
-    return Status.OK
+        yield _with_origin(f"{name} = {_toml(name, value)}", loaded.origins[key], terminal)
+    for peer, origin in zip(loaded.config.peers, loaded.peers, strict=True):
+        yield ""
+        yield _with_origin("[[peer]]", origin, terminal, "bold")
+        for name, value in said_of(peer).items():
+            # It is nobody's to see, and root may look over somebody's shoulder.
+            yield f"# {_SECRET} is set" if name == _SECRET else f"{name} = {_toml(name, value)}"
+
+
+def _with_origin(text: str, origin: str, terminal: Terminal, style: str = "") -> str:
+    padding = " " * max(0, _WIDEST - width(text))
+    comment = terminal.paint(f"# {printable(origin)}", "dim" if origin == "default" else "good")
+    return terminal.paint(text, style) + padding + "  " + comment
 
 
 def _toml(name: str, value: object) -> str:
@@ -76,7 +123,7 @@ def _toml(name: str, value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return [str(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)

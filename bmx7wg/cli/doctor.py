@@ -9,7 +9,7 @@ from pathlib import Path
 from ..core.config import Config, ConfigError
 from ..core.limits import LINK_PORT
 from . import checks
-from .checks import Check, Result, fail, ok, warn
+from .checks import Check, Result, fail, ok, skip, warn
 from .configcmd import load, verdict
 from .firewall import firewall
 from .output import CommandError, Output, Status
@@ -25,11 +25,15 @@ _JOURNAL = "see the journal: journalctl -u bmx7-wg"
 
 
 def examine(
-    output: Output, directory: Path, service: Snapshot | CommandError, root: Path = Path("/")
+    output: Output,
+    directory: Path,
+    state: Path,
+    service: Snapshot | CommandError,
+    root: Path = Path("/"),
 ) -> Status:
     """Make all checks and tell their findings; FAILED when one of them fails."""
     found = []
-    for check in _all(directory, service, root):
+    for check in _all(directory, state, service, root):
         found.append(check)
         if not output.json:
             for line in _lines(check, output.terminal):
@@ -57,11 +61,16 @@ def _lines(check: Check, terminal: Terminal) -> Iterator[str]:
         )
 
 
-def _all(directory: Path, service: Snapshot | CommandError, root: Path) -> Iterator[Check]:
+def _all(
+    directory: Path, state: Path, service: Snapshot | CommandError, root: Path
+) -> Iterator[Check]:
     config = Config()
     try:
-        config = load(directory).config
+        found = load(directory, state)
+        config = found.loaded.config
         yield ok("configuration", verdict(directory))
+        if found.unknown:
+            yield skip("configuration", found.unknown, "run bmx7-wg doctor as root")
     except ConfigError as error:
         for problem in error.problems:
             yield fail("configuration", problem, "bmx7-wg config check; man bmx7-wg.toml")

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from .output import Output, Status, UsageError
 from .resolve import resolve
+from .states import STATES
 from .table import Cell, Column, fields, table
 from .terminal import Terminal, printable
 from .units import ago, ago_short, counted, rate, size
-from .view import STATES, Peer, Snapshot, by_state, in_order
+from .view import Peer, Snapshot, by_state, in_order
 
 _COLUMNS = (
     Column("NAME", least=10),

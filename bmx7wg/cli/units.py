@@ -18,6 +18,11 @@ def rate(bits: int) -> str:
     return _scaled(bits, 1000, ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"))
 
 
+def span(us: int) -> str:
+    """A short time: "420 µs", "1.25 ms", "2.00 s"."""
+    return _scaled(us, 1000, ("µs", "ms", "s"))
+
+
 def _scaled(count: int, base: int, names: tuple[str, ...]) -> str:
     value, step = float(count), 0
     # 999.5 would be printed as 1000 by three digits.

@@ -12,21 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..bus.client import DEVICE, MANAGER, PEER, ROOT
+from .states import STATES
 from .units import natural
 
-#: The states of a peer in the order in which they are listed, with their style. What needs
-#: somebody's attention comes last, where a long list ends on a terminal.
-STATES: Final[Mapping[str, str]] = {
-    "connected": "good",
-    "idle": "",
-    "configured": "warn",
-    "discovered": "warn",
-    "lost": "bad",
-    "untrusted": "dim",
-    "blocked": "dim",
-    "incompatible": "bad",
-    "conflict": "bad",
-}
 _RANKS: Final = {word: rank for rank, word in enumerate(STATES)}
 
 Values = Mapping[str, Any]  # an interface's properties

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
-from .config import Config
-from .identity import NodeId, key_text
+from .config import Config, Loaded
+from .identity import NodeId
 from .model import StaticPeer
-from .staticpeers import check_new
+from .staticpeers import check_new, said_of
 
 _HEADING = "# Written by bmx7-wgd: changes made on the system bus. Change them there.\n"
+_BLOCKED: Final = "trust.blocked"
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,20 @@ def _new(peers: Iterable[StaticPeer], others: tuple[StaticPeer, ...]) -> Iterabl
         yield peer
 
 
+def together(files: Loaded, kept: Loaded) -> Loaded:
+    """The administrator's files and the file of these changes, and where each value is from."""
+    config = BusChanges.of(kept.config).applied_to(files.config)
+    values, origins = dict(files.values), dict(files.origins)
+    if kept.config.trust.blocked:
+        values[_BLOCKED] = config.trust.blocked
+        named = [origins[_BLOCKED]] if files.config.trust.blocked else []
+        origins[_BLOCKED] = ", ".join([*named, kept.origins[_BLOCKED]])
+    origin_of = dict(zip(kept.config.peers, kept.peers, strict=True))
+    origin_of.update(zip(files.config.peers, files.peers, strict=True))
+    return Loaded(config, values, origins, tuple(origin_of[peer] for peer in config.peers))
+
+
 def _entry(peer: StaticPeer) -> str:
-    said: dict[str, object] = {"public-key": key_text(peer.public_key)}
-    if peer.name:
-        said["name"] = peer.name
-    if peer.node_id:
-        said["node-id"] = str(peer.node_id)
-    if peer.endpoint:
-        said["endpoint"] = str(peer.endpoint)
-    if peer.allowed_ips:
-        said["allowed-ips"] = [str(prefix) for prefix in peer.allowed_ips]
-    if peer.preshared_key:
-        said["preshared-key"] = key_text(peer.preshared_key)
-    if peer.keepalive:
-        said["keepalive"] = peer.keepalive
     # JSON's strings, numbers and lists of them are TOML's as well.
-    return "\n[[peer]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in said.items())
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in said_of(peer).items()]
+    return "\n[[peer]]\n" + "".join(lines)

@@ -7,7 +7,7 @@ from ipaddress import IPv6Network, ip_network
 from typing import Any, Final
 
 from .announcement import is_label, parse_endpoint
-from .identity import NodeId, parse_key
+from .identity import NodeId, key_text, parse_key
 from .limits import MESH_PREFIX
 from .model import Network, StaticPeer
 from .schema import Check, ListOf, Number, Secret, Text
@@ -51,6 +51,24 @@ def build(said: Mapping[str, Any]) -> StaticPeer:
     if "node-id" not in said and not said.get("allowed-ips"):
         raise ValueError("needs node-id or allowed-ips, or nothing can be sent to it")
     return StaticPeer(**{key.replace("-", "_"): value for key, value in said.items()})
+
+
+def said_of(peer: StaticPeer) -> dict[str, object]:
+    """What `build` made the peer of, in words and numbers as TOML has them; without defaults."""
+    said: dict[str, object] = {"public-key": key_text(peer.public_key)}
+    if peer.name:
+        said["name"] = peer.name
+    if peer.node_id:
+        said["node-id"] = str(peer.node_id)
+    if peer.endpoint:
+        said["endpoint"] = str(peer.endpoint)
+    if peer.allowed_ips:
+        said["allowed-ips"] = [str(prefix) for prefix in peer.allowed_ips]
+    if peer.preshared_key:
+        said["preshared-key"] = key_text(peer.preshared_key)
+    if peer.keepalive:
+        said["keepalive"] = peer.keepalive
+    return said
 
 
 def check_new(peer: StaticPeer, others: Iterable[StaticPeer]) -> None:

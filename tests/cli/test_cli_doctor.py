@@ -262,7 +262,7 @@ def test_without_nft_or_the_right_to_use_it(programs: Callable[..., None], tmp_p
 
 
 def examine(shot: Any, root: Path, capsys: pytest.CaptureFixture[str], width: int = 80) -> Any:
-    status = doctor.examine(Output(Terminal(width), json=True), root / "etc", shot, root)
+    status = doctor.examine(Output(Terminal(width), json=True), root / "etc", root / "state", shot, root)
     found = json.loads(capsys.readouterr().out)["checks"]
     assert (status == 1) == any(check["result"] == "fail" for check in found)
     assert all(check["remedy"] for check in found if check["result"] not in ("ok", "skip"))
@@ -313,7 +313,7 @@ def test_without_the_service(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("at", [60, 80, 200])
 def test_lines_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str], at: int) -> None:
     many = [silent(f"n{number}-{'x' * 20}", PeerState.CONFIGURED) for number in range(2, 99)]
-    doctor.examine(Output(Terminal(at), json=False), tmp_path, snapshot(many), tmp_path)
+    doctor.examine(Output(Terminal(at), json=False), tmp_path, tmp_path, snapshot(many), tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= at for line in lines if str(tmp_path) not in line)
     assert lines[-1] == "2 failures, 1 warning"

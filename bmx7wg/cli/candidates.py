@@ -1,0 +1,55 @@
+"""What the shells may complete a NODE to."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from .output import CommandError, Output, Status
+from .session import snapshot
+from .states import STATES
+from .view import Peer, in_order
+
+#: Names that are passed on to a shell; others are chosen by their nodes to be trouble.
+_HARMLESS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ID: Final = 12  # digits of a node id that are offered for one that no name tells
+
+
+def print_candidates(output: Output, verb: str) -> Status:
+    """A line for each peer that *verb* can be about: its name, a tab, its state.
+
+    Silent where there is nothing to complete, also when the service does not run.
+    """
+    try:
+        peers = in_order(snapshot().peers.values())
+    except CommandError:
+        return Status.OK
+    for line in candidates(peers, verb):
+        output.line(line)
+    return Status.OK
+
+
+def candidates(peers: Iterable[Peer], verb: str) -> Iterator[str]:
+    peers = list(peers)
+    names = Counter(peer.name.casefold() for peer in peers)
+    for peer in peers:
+        if not _fits(peer, verb):
+            continue
+        clear = names[peer.name.casefold()] == 1 and _HARMLESS.fullmatch(peer.name)
+        state = peer.state if peer.state in STATES else ""
+        yield f"{peer.name if clear else peer.node_id[:_ID]}\t{state}"
+
+
+def _fits(peer: Peer, verb: str) -> bool:
+    match verb:
+        case "remove":
+            return peer.origin == "static"
+        case "block":
+            return peer.state != "blocked"
+        case "unblock":
+            return peer.state == "blocked"
+        case "probe":
+            return peer.state in ("configured", "connected", "idle", "lost")
+    return True
