@@ -176,11 +176,26 @@ class Mesh:
                 self._table.touch(peer)
                 if key in shaken:
                     self._table.handshake(peer)
+        self._switch(shaken, now)
         stalled = self._sessions.take_stalled()
         self._resting.update(key for key in stalled if self._roster.holder(key))
         if self._resting or waiting != self._sessions.waiting():
             self._hurry(now)
         self._compare(now)
+
+    def _switch(self, shaken: set[bytes], now: float) -> None:
+        """Follow peers to the keys that they announced and now use.
+
+        Their announcement of it may take seconds to come; their packets are there now.
+        """
+        if not self._roster.expects_switches:
+            self._sessions.look_as_usual()
+            return
+        for key in shaken:
+            node_id = self._roster.switching(key)
+            peer = self._table.get(node_id) if node_id else None
+            if peer is not None:
+                self._table.switch(peer, now)
 
     def advance(self, now: float) -> None:
         """Let time do its work."""
@@ -320,7 +335,10 @@ class Mesh:
             self._sessions.evict((key,))
 
     def _want(self, peer: Peer, now: float) -> None:
+        expected = self._roster.expects_switches
         old_key, probe = self._roster.put(peer)
+        if self._roster.expects_switches and not expected:
+            self._sessions.look_often(now)
         if old_key:
             self._sessions.evict((old_key,))
         if probe:

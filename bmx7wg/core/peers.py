@@ -45,6 +45,7 @@ class Peer:
     state: PeerState = PeerState.DISCOVERED
     reason: str = ""
     lost_at: float = 0.0
+    switched: bool = False  # to the next key, though it is still announced as such
     metric: int = 0
     hops: int = 0
 
@@ -63,7 +64,11 @@ class Peer:
 
     @property
     def public_key(self) -> bytes:
-        return self.announcement.public_key if self.announcement else b""
+        """The key in use: the next one as soon as a handshake was completed with it."""
+        said = self.announcement
+        if said is None:
+            return b""
+        return said.next_key if self.switched and said.next_key else said.public_key
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -126,6 +131,8 @@ class PeerTable:
         old_key = peer.public_key if peer.last else b""
         peer.sightings[seen.origin] = seen
         peer.last = peer.sighting
+        if peer.announcement and peer.announcement.public_key == old_key:
+            peer.switched = False  # announced at last, or given up
         self._rebind(peer, old_key, now)
         self._judge(peer, now)
         self.touch(peer)
@@ -194,6 +201,13 @@ class PeerTable:
         if peer.state is PeerState.CONNECTED and not connected:
             self._feed(peer, PeerEvent.AGED)
 
+    def switch(self, peer: Peer, now: float) -> None:
+        """A handshake was completed with the key that the peer announced as its next."""
+        old_key, peer.switched = peer.public_key, True
+        self._rebind(peer, old_key, now)
+        self._judge(peer, now)
+        self.touch(peer)
+
     def handshake(self, peer: Peer) -> None:
         """A handshake was completed: the peer is who it says."""
         self._bindings.prove(peer.public_key)
@@ -251,7 +265,7 @@ class PeerTable:
         objection = self._policy.objection(peer.node_id)
         if not isinstance(content, Announcement):
             return objection or (PeerEvent.MISMATCHED, content.reason)
-        key = content.public_key
+        key = peer.public_key
         if objection:
             self._release(key, peer, now)  # who is not let in holds no key either
             return objection

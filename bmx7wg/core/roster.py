@@ -72,6 +72,17 @@ class Roster:
     def get(self, node_id: NodeId) -> DesiredPeer | None:
         return self._wanted.get(self.key_of(node_id))
 
+    def switching(self, key: bytes) -> NodeId | None:
+        """The node that announced that it will switch to *key*, if any did."""
+        for node_id, peer in self._prepared.items():
+            if peer.public_key == key:
+                return node_id
+        return None
+
+    @property
+    def expects_switches(self) -> bool:
+        return bool(self._prepared)
+
     def holder(self, key: bytes) -> NodeId | None:
         return self._holders.get(key)
 
@@ -109,7 +120,7 @@ class Roster:
 
         Only for who proved to be the one it says: nobody else can make the device grow by it.
         """
-        key = peer.announcement.next_key if peer.announcement else b""
+        key = peer.announcement.next_key if peer.announcement and not peer.switched else b""
         if not key or peer.state is not PeerState.CONNECTED or key in self._wanted:
             self._unprepare(peer.node_id)
             return

@@ -16,6 +16,8 @@ from .opening import Openings
 
 FIRST_LOOK: Final = 0.01  # s after a peer was added
 LOOK_GROWTH: Final = 1.3  # of the time between looks, until SELDOM; the other end may take seconds
+OFTEN: Final = 0.05  # s between looks while a peer is about to switch its key
+OFTEN_FOR: Final = 30.0  # s; twice of what a switch takes through bmx7
 SELDOM: Final = 60.0  # s between looks at peers without a session
 AT_MOST: Final = 10.0  # s; the least distance between looks at sessions that age
 FIRST_REPROBE: Final = 15.0  # s; WireGuard itself retries every 5 s, for 90 s
@@ -41,6 +43,7 @@ class Sessions:
         self._look_at: float | None = None
         self._wait = SELDOM
         self._stalled: set[bytes] = set()
+        self._often_until = float("-inf")
 
     def install(self, keys: Iterable[bytes], now: float, *, fresh: bool) -> None:
         """These peers are in the device now.
@@ -151,6 +154,14 @@ class Sessions:
             session.probe_at, session.probe_wait = now, FIRST_REPROBE
             self._look_soon(now)
 
+    def look_often(self, now: float) -> None:
+        """Look often for a while: a peer announced that it will switch its key."""
+        self._often_until = now + OFTEN_FOR
+        self._look_soon(now)
+
+    def look_as_usual(self) -> None:
+        self._often_until = float("-inf")
+
     def renew(self, now: float) -> None:
         """Every session ended (our own key changed): probe all, and look soon."""
         for key in self._sessions:
@@ -189,5 +200,7 @@ class Sessions:
             look = now + self._wait
         if connected:
             look = min(look, max(min(connected) + 0.1, now + AT_MOST))
+        if now < self._often_until:
+            look = min(look, now + OFTEN)
         due = self._openings.next_due()
         self._look_at = look if due is None else min(look, due)

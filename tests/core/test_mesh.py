@@ -459,14 +459,32 @@ def test_a_peer_that_switches_its_key_is_expected() -> None:
     prepared = world.mesh.desired().peers[K3]
     assert prepared.allowed_ips == () and prepared.preshared_key == preshared_key(ME, N2)
     assert world.state(N2) == "connected"
-    world.shake(K3)
-    assert world.state(N2) == "connected", "the handshake that counts is still the old one"
     world.probed.clear()
     world.tell(seen(N2, K3))
-    assert world.state(N2) == "connected", "the new session stood before"
     assert set(world.mesh.desired().peers) == {K3}
     assert world.mesh.desired().peers[K3].allowed_ips == (IPv6Network(mesh_address(N2)),)
     assert world.probed == [mesh_address(N2)]
+    assert world.shake(K3).state(N2) == "connected"
+
+
+def test_a_peer_is_followed_to_its_new_key_before_it_announces_it() -> None:
+    world = World().tell(seen(N2, K2)).shake(K2)
+    usual = world.mesh.next_look()
+    world.tell(switching(N2, K2, K3))
+    look = world.mesh.next_look()
+    assert usual is not None and look is not None and look < usual
+    world.shake(K3)
+    assert world.state(N2) == "connected", "the new session stands"
+    assert set(world.mesh.desired().peers) == {K3}
+    assert world.mesh.desired().peers[K3].allowed_ips == (IPv6Network(mesh_address(N2)),)
+    world.tell(switching(N2, K2, K3))  # an old announcement, once more
+    assert set(world.mesh.desired().peers) == {K3}
+    world.tell(seen(N2, K3))
+    assert set(world.mesh.desired().peers) == {K3} and world.state(N2) == "connected"
+    world.tell(switching(N2, K3, K4))
+    assert set(world.mesh.desired().peers) == {K3, K4}, "and the next time likewise"
+    world.tell(seen(N2, K2))
+    assert set(world.mesh.desired().peers) == {K2}, "whatever is announced in the end counts"
 
 
 def test_only_who_is_connected_may_prepare_a_key_and_none_of_somebody_else() -> None:
