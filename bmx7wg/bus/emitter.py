@@ -93,8 +93,7 @@ class Emitter:
         if item is None:
             return
         if note.changed is None:
-            interfaces = {item.interface.name: item.variants()}
-            body = marshal("oa{sa{sv}}", (path, interfaces))
+            body = self._tree.entry(path, item)
             self._connection.signal(ROOT, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", body)
         elif note.changed:
             self._tell_changed(path, item, note.changed)
@@ -104,5 +103,5 @@ class Emitter:
         changed = [name for name in names if properties[name].emits == "true"]
         invalid = [name for name in names if properties[name].emits == "invalidates"]
         if changed or invalid:
-            body = marshal("sa{sv}as", (item.interface.name, item.variants(changed), invalid))
+            body = item.encoder.changed(item.view, changed, invalid)
             self._connection.signal(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", body)

@@ -2,7 +2,7 @@
 
 An object has one interface of ours and holds the view that the core made of it. Its properties
 are read from the view when somebody asks; marshalled they are kept until they change, so that
-GetManagedObjects is a join.
+GetManagedObjects is a join. New counters are written into what is kept.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from .contract import Interface
+from .encoder import Encoder
 from .names import ROOT
-from .values import marshal
 from .views import PROPERTIES_OF
 
 _BELOW: Final = ROOT + "/"
-_ENTRY: Final = "a{oa{sa{sv}}}"
-_ENTRY_START: Final = 8  # bytes: the array's size, and padding up to its first entry
 
 
 class Object:
     """One object of the table."""
 
-    __slots__ = ("interface", "view", "fragment")
+    __slots__ = ("interface", "encoder", "view", "entry", "counted")
 
-    def __init__(self, interface: Interface, view: object) -> None:
+    def __init__(self, interface: Interface, encoder: Encoder, view: object) -> None:
         self.interface: Final = interface
+        self.encoder: Final = encoder
         self.view = view
-        self.fragment = b""  # of GetManagedObjects; empty: to be made anew
+        self.entry: bytearray | None = None  # of GetManagedObjects; None: to be made anew
+        self.counted = True  # whether the entry has the view's counters
 
     def values(self, names: Iterable[str]) -> dict[str, Any]:
         """These properties as plain values."""
@@ -49,6 +49,7 @@ class Tree:
 
     def __init__(self, interfaces: Mapping[str, Interface]) -> None:
         self._interfaces = interfaces
+        self._encoders = {name: Encoder(interfaces[name]) for name in PROPERTIES_OF}
         self.objects: Final[dict[str, Object]] = {}
         self._children: dict[str, dict[str, None]] = {}  # in the order of their coming
 
@@ -59,7 +60,9 @@ class Tree:
         """
         present = self.objects.get(path)
         if present is None:
-            self.objects[path] = Object(self._interfaces[interface], view)
+            self.objects[path] = Object(
+                self._interfaces[interface], self._encoders[interface], view
+            )
             self._link(path)
             return None
         if present.view == view:
@@ -67,7 +70,10 @@ class Tree:
         readers = PROPERTIES_OF[interface]
         changed = [name for name, read in readers.items() if read(present.view) != read(view)]
         present.view = view
-        present.fragment = b""
+        if present.encoder.counters.keys() >= set(changed):
+            present.counted = False
+        else:
+            present.entry = None
         return changed
 
     def remove(self, path: str) -> Object | None:
@@ -86,22 +92,33 @@ class Tree:
         """The objects that the ObjectManager tells of: all below it."""
         return ((path, item) for path, item in self.objects.items() if path.startswith(_BELOW))
 
-    def fragment(self, path: str, item: Object) -> bytes:
-        """One entry of a marshalled a{oa{sa{sv}}}."""
-        if not item.fragment:
-            entry = marshal(_ENTRY, ({path: {item.interface.name: item.variants()}},))
-            item.fragment = bytes(entry[_ENTRY_START:])
-        return item.fragment
+    def entry(self, path: str, item: Object) -> bytearray:
+        """The object in GetManagedObjects and in InterfacesAdded."""
+        if item.entry is None:
+            item.entry = item.encoder.added(path, item.view)
+        elif not item.counted:
+            item.encoder.set_counters(item.entry, item.view)
+        item.counted = True
+        return item.entry
+
+    def prepare(self) -> Iterator[None]:
+        """Make the entries of all objects, one between two results."""
+        for path, item in list(self.managed()):
+            if item.entry is None or not item.counted:
+                self.entry(path, item)
+                yield
 
     def managed_body(self) -> bytes:
         """The marshalled answer of GetManagedObjects."""
-        parts = [b"", bytes(_ENTRY_START - 4)]  # the array's size goes first
+        parts: list[bytes | bytearray] = [b"", bytes(4)]  # the array's size goes first
         size = 0
         for path, item in self.managed():
-            padding = bytes(-size & 7)
-            fragment = self.fragment(path, item)
-            parts += (padding, fragment)
-            size += len(padding) + len(fragment)
+            entry = self.entry(path, item)
+            padding = -size & 7
+            if padding:
+                parts.append(bytes(padding))
+            parts.append(entry)
+            size += padding + len(entry)
         parts[0] = size.to_bytes(4, "little")
         return b"".join(parts)
 

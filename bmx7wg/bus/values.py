@@ -18,7 +18,7 @@ _Reader = Callable[[bytes, int], tuple[Any, int]]  # data, offset → value, the
 
 #: Formats of the types of fixed size, as in struct; each is aligned to its size.
 _FIXED: Final = {"y": "B", "n": "h", "q": "H", "i": "i", "u": "I", "x": "q", "t": "Q", "d": "d"}
-_PADDING: Final = [bytes(size) for size in range(8)]
+PADDING: Final = [bytes(size) for size in range(8)]
 _SIGNATURES: Final = 256  # compiled ones that are kept; a stranger may name as many as he likes
 
 
@@ -32,6 +32,12 @@ def marshal(signature: str, values: Sequence[Any]) -> bytearray:
     for write, value in zip(_writers(signature), values, strict=True):
         write(out, value)
     return out
+
+
+def writer(type_: str) -> Callable[[bytearray, Any], None]:
+    """What appends a value of one complete type to a message; values as for `marshal`."""
+    (write,) = _writers(type_)
+    return write
 
 
 def unmarshal(signature: str, data: bytes, *, order: str = "<", at: int = 0) -> list[Any]:
@@ -51,7 +57,7 @@ def unmarshal(signature: str, data: bytes, *, order: str = "<", at: int = 0) -> 
 
 def pad(out: bytearray, size: int) -> None:
     """Fill up to a multiple of *size*."""
-    out += _PADDING[-len(out) & (size - 1)]
+    out += PADDING[-len(out) & (size - 1)]
 
 
 def _alignment(token: str) -> int:
@@ -81,6 +87,7 @@ def _split(signature: str) -> list[str]:
 # -- out --------------------------------------------------------------------------------------
 
 _LENGTH = struct.Struct("<I")
+_pack_length = _LENGTH.pack
 
 
 @lru_cache(_SIGNATURES)
@@ -104,7 +111,7 @@ def _fixed_writer(token: str) -> _Writer:
     mask = _alignment(token) - 1
 
     def write(out: bytearray, value: Any) -> None:
-        out += _PADDING[-len(out) & mask] + pack(value)
+        out += PADDING[-len(out) & mask] + pack(value)
 
     return write
 
@@ -145,7 +152,7 @@ def _write_string(out: bytearray, value: str) -> None:
     raw = value.encode("utf-8", "replace")
     if 0 in raw:
         raw = raw.replace(b"\0", b"?")
-    out += _PADDING[-len(out) & 3] + _LENGTH.pack(len(raw)) + raw + b"\0"
+    out += b"%b%b%b\0" % (PADDING[-len(out) & 3], _pack_length(len(raw)), raw)
 
 
 def _write_signature(out: bytearray, value: str) -> None:
