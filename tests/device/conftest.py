@@ -13,10 +13,6 @@ from .nodes import Node, kernel_has_wireguard, plug_in, run
 NUMBERS = itertools.count()
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "kernel: needs WireGuard in the kernel")
-
-
 @pytest.fixture(scope="session")
 def kernel_wireguard():
     return kernel_has_wireguard()

@@ -32,6 +32,7 @@ SERVICE_FILES = {
     "usr/share/man/man1/bmx7-wg.1.gz",
     "usr/share/man/man5/bmx7-wg.toml.5.gz",
     "usr/share/man/man8/bmx7-wgd.8.gz",
+    "usr/share/polkit-1/actions/org.bmx7.WireGuard1.policy",
 }
 LAB_FILES = {"usr/bin/bmx7-wg-lab", "usr/share/man/man1/bmx7-wg-lab.1.gz"}
 

@@ -25,8 +25,10 @@ cd /jobs
 mkdir -p /results
 for job in *; do
     echo "=== $job ===" >/dev/console
-    { timeout --kill-after=10 "$(cat /timeouts/$job)" ./$job; echo $? >/results/$job.status; } 2>&1 |
-        tee /results/$job.output >/dev/console
+    {
+        timeout --kill-after=10 "$(cat /timeouts/$job)" ./$job
+        echo $? >/results/$job.status
+    } 2>&1 | tee /results/$job.output >/dev/console
 done
 journalctl --boot --no-pager >/results/journal.output 2>&1
 tar --create --directory=/results . >/dev/vdb
