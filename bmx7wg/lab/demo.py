@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from .ping import Pinger
 from .topology import lan
 from .waiting import LabError, wait_until
 
-CONNECT_TIMEOUT: Final = 30.0  # s; a mesh of 5 takes 2 to 3 on two cores
+CONNECT_TIMEOUT: Final = 30.0  # s; a mesh of 5 takes 1 to 2 on two cores
 LEAVE_TIMEOUT: Final = 10.0
 LEFT: Final = ("lost", "")  # states of a peer that said goodbye; "" is: not listed any more
+_INDENT: Final = 5  # columns before what a command printed
 
 
 def demo(count: int) -> int:
@@ -67,10 +69,14 @@ def demo(count: int) -> int:
 
 
 def _run(node: Node, command: str) -> str:
-    answer = node.exec(["bmx7-wg", command])
+    answer = node.exec(["env", f"COLUMNS={_columns() - _INDENT}", "bmx7-wg", command])
     if answer.returncode:
         raise LabError(f"bmx7-wg {command} ended with {answer.returncode}: {answer.stderr}")
     return answer.stdout
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def _address(node: Node) -> IPv6Address:
@@ -110,7 +116,7 @@ class _Show:
         begin = time.monotonic()
         note = _Note()
         if self._terminal:
-            print(f"  …  {text}", end="", flush=True)
+            print(f"  …  {text}"[: _columns() - 1], end="", flush=True)  # it must not wrap
         try:
             yield note
         except BaseException:
@@ -125,8 +131,8 @@ class _Show:
         print(f"{start}  {mark}  {text}", flush=True)
 
     def output(self, command: str, text: str) -> None:
-        print(f"\n     {command}")
-        print("".join(f"     {line}".rstrip() + "\n" for line in text.splitlines()), flush=True)
+        lines = (" " * _INDENT + line for line in (command, *text.splitlines()))
+        print("\n" + "".join(line.rstrip() + "\n" for line in lines), flush=True)
 
     def end(self) -> None:
         print(f"all of it held, in {time.monotonic() - self._begin:.1f} s; nothing is left behind")
