@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import socket
-import struct
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -15,10 +12,9 @@ from ..rtnetlink import Rtnetlink
 from .backend import OURS, Backend
 from .base import Device, DeviceError
 from .kernel import Kernel
+from .lock import Lock
 from .userspace import Userspace, is_installed
 from .wireguard import WireGuardDevice, not_ours
-
-_UCRED: Final = struct.Struct("=iII")  # struct ucred: process, user, group
 
 _NO_KERNEL: Final = (
     "the kernel has no WireGuard (apt install linux-image-amd64, or modprobe wireguard)"
@@ -33,7 +29,7 @@ async def open_device(backend: str, name: str) -> Device:
     kernel if it can, else wireguard-go. Raises DeviceError if there is no way, or if a device
     of that name is somebody else's.
     """
-    lock = _lock(name)
+    lock = Lock(name)
     thread = ThreadPoolExecutor(1, thread_name_prefix="device")
     try:
         route, chosen = await asyncio.get_running_loop().run_in_executor(
@@ -44,35 +40,6 @@ async def open_device(backend: str, name: str) -> Device:
         lock.close()
         raise
     return WireGuardDevice(name, thread=thread, route=route, backend=chosen, lock=lock)
-
-
-def _lock(name: str) -> socket.socket:
-    """Held as long as we live: an abstract socket, of which a network namespace has but one.
-
-    Anybody may take its name, so it only counts in the hands of root or of our own user.
-    """
-    address = f"\0bmx7-wg/{name}"
-    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        lock.bind(address)
-        lock.listen()
-    except OSError as error:
-        if _listener(address) in (0, os.getuid()):
-            lock.close()
-            raise DeviceError(f"another process works on {name}") from error
-    return lock
-
-
-def _listener(address: str) -> int | None:
-    """The user who listens on a socket, None if nobody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as caller:
-        try:
-            caller.connect(address)
-        except OSError:
-            return None
-        credentials = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        _, user, _ = _UCRED.unpack(credentials)
-        return int(user)
 
 
 def _choose(backend: str, name: str) -> tuple[Rtnetlink, Backend]:

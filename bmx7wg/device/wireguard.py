@@ -37,6 +37,7 @@ from ..rtnetlink import Link, Rtnetlink
 from .backend import OURS, Backend
 from .base import DeviceError
 from .links import Links, Standing, underlay_mtu
+from .lock import Lock
 from .probe import Prober, round_trip
 from .watch import Watch
 
@@ -57,7 +58,7 @@ class WireGuardDevice:
         thread: Executor,
         route: Rtnetlink,
         backend: Backend,
-        lock: socket.socket,
+        lock: Lock,
     ) -> None:
         self.backend = backend.name
         self._backend = backend

@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
 
 import pytest
 
@@ -314,8 +315,10 @@ class TestNotOurs:
     def test_a_second_process(self, scene):
         async def script(left, right):
             await left.open()
-            with inside(left.name), pytest.raises(DeviceError, match="another process"):
-                await open_device(left.backend, left.name)
+            for _ in range(200):  # more than wait in the queue of a socket
+                with inside(left.name), pytest.raises(DeviceError, match="another process"):
+                    await open_device(left.backend, left.name)
+                await asyncio.sleep(0)
 
         scene(script)
 
@@ -405,6 +408,11 @@ def test_own_changes_are_not_noticed(scene):
         assert left.sentences == [f"the MTU of {left.name} was changed to 1350"]
 
     scene(script)
+
+
+def stopped(process):
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return all((t / "stat").read_text().rpartition(") ")[2][0] == "T" for t in tasks)
 
 
 @pytest.mark.parametrize("backend", ["userspace"])
@@ -505,6 +513,7 @@ class TestWireguardGo:
             (process,) = left.process_ids()
             os.kill(process, signal.SIGSTOP)
             try:
+                await until(lambda: stopped(process), "all its threads to stop")
                 with pytest.raises(DeviceError):
                     await left.applied(peer)
                 with pytest.raises(DeviceError):
