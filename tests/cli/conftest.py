@@ -9,19 +9,23 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bmx7wg.bus.errors import CallError
 from bmx7wg.bus.service import Bus
-from bmx7wg.core.model import Changes
+from bmx7wg.core.identity import NodeId
+from bmx7wg.core.model import Changes, Origin, PeerState, PeerView
 
 from ..bus.daemon import Daemon
+from .made_up import key, manager, peer, silent
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 20.0  # s; for anything, on a busy machine
@@ -53,10 +57,15 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, **nowhere, "PYTHONPATH": str(ROOT), **changes}
 
 
-def run(*args: str, **env: str) -> Finished:
+def run(*args: str, user: int | None = None, **env: str) -> Finished:
     """Run ``bmx7-wg`` to its end."""
     done = subprocess.run(
-        command(*args), capture_output=True, text=True, timeout=DEADLINE, env=environment(**env)
+        command(*args),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env=environment(**env),
+        user=user,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Finished(done.returncode, done.stdout, done.stderr)
@@ -70,9 +79,65 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
     return found
 
 
-class _Controller:
+class Controller:
+    """What the service would be behind the bus: notes what is asked for, and shows it."""
+
+    log_target = "journal"
+    syslog_identifier = "bmx7-wgd"
+
+    def __init__(self, publish: Callable[[Changes], None]) -> None:
+        self._publish = publish
+        self.log_level = "info"
+        self.asked: list[Any] = []
+        self.refusal: CallError | None = None  # of everything that is asked for
+
+    def _ask(self, *what: Any) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked.append(what)
+
+    def _show(self, view: PeerView) -> None:
+        self._publish(Changes(peers=(view,)))
+
     async def refresh(self) -> None:
         pass
+
+    def counters(self) -> dict[str, int]:
+        return {}
+
+    async def add_peer(self, said: Mapping[str, Any]) -> NodeId:
+        self._ask("add", dict(said))
+        view = silent(said.get("name", "n50"), PeerState.CONFIGURED)
+        self._show(replace(view, origin=Origin.STATIC))
+        return view.node_id
+
+    async def remove_peer(self, node_id: NodeId) -> None:
+        self._ask("remove", node_id)
+        self._publish(Changes(gone=(node_id,)))
+
+    async def block(self, node_id: NodeId) -> None:
+        self._ask("block", node_id)
+        self._show(replace(peer("n3"), node_id=node_id, state=PeerState.BLOCKED))
+
+    async def unblock(self, node_id: NodeId) -> None:
+        self._ask("unblock", node_id)
+        self._show(replace(peer("n3"), node_id=node_id, state=PeerState.CONFIGURED))
+
+    async def probe(self, node_id: NodeId) -> int:
+        self._ask("probe", node_id)
+        return 1234
+
+    async def rotate_key(self) -> str:
+        self._ask("rotate-key")
+        return key("new")
+
+    async def synchronize(self) -> None:
+        self._ask("sync")
+
+    async def reload(self) -> None:
+        self._ask("reload")
+        problem = "device.name: changed; takes effect after a restart"
+        self._publish(Changes(manager=manager(state="degraded", problems=(problem,))))
 
 
 class Service:
@@ -82,11 +147,12 @@ class Service:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
+        self.controller = Controller(lambda changes: self._bus.publish(changes))
         self.start()
 
     def start(self) -> None:
         self._states: list[bool] = []
-        self._bus = Bus(_Controller(), state=lambda there, why: self._states.append(there))
+        self._bus = Bus(self.controller, state=lambda there, why: self._states.append(there))
         self._run(self._bus.start())
 
     def leave(self) -> None:
@@ -110,8 +176,17 @@ class Service:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path)
+def place() -> Iterator[Path]:
+    """A directory that other users may enter, which pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="bmx7wg-cli-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def daemon(place: Path) -> Iterator[Daemon]:
+    daemon = Daemon(place)
     daemon.start()
     yield daemon
     daemon.stop()

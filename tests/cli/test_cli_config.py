@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import tomllib
 
-from bmx7wg.configfiles import read
+from bmx7wg.configfiles import CHANGES, read
 from bmx7wg.core.config import KEYS, parse
 
-from .conftest import run
+from .conftest import Finished, run
 
 
 def test_an_absent_configuration_is_valid(tmp_path: Path) -> None:
@@ -31,7 +33,8 @@ def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         )
         assert second.startswith(f"{tmp_path}/config.toml:3: device.port: ")
         answer = json.loads(run("config", verb, "--json", "--config-dir", str(tmp_path)).out)
-        assert answer == {"schema": 1, "valid": False, "problems": [first, second]}
+        told = {"valid": False, "problems": [first, second], "unknown": ""}
+        assert answer == {"schema": 1, **told}
 
 
 def test_show_says_what_and_where_from(tmp_path: Path) -> None:
@@ -62,6 +65,86 @@ def test_what_show_prints_is_a_configuration_of_the_same_meaning(tmp_path: Path)
     (other / "config.toml").write_text(text)
     assert parse(read(one)).config == parse(read(other)).config
     assert tomllib.loads(text)["device"]["firewall-mark"] == 17
+
+
+K2, K3 = "AgIC" * 10 + "AgI=", "AwMD" * 10 + "AwM="
+N3, N4, N5 = "03" * 28, "04" * 28, "05" * 28
+
+
+def kept(state: Path, text: str) -> None:
+    state.mkdir(exist_ok=True)
+    (state / CHANGES).write_text(text)
+
+
+def show(files: Path, state: Path, *more: str, **changes: Any) -> Finished:
+    where = ("--config-dir", str(files), "--state-dir", str(state))
+    return run("config", "show", *where, *more, **changes)
+
+
+def test_peers_are_shown_without_their_secret(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        f'[[peer]]\npublic-key = "{K2}"\nallowed-ips = ["10.2.0.0/16"]\nname = "far"\n'
+        f'[[peer]]\npublic-key = "{K3}"\nnode-id = "{N3}"\npreshared-key = "{K2}"\n'
+    )
+    done = show(tmp_path, tmp_path)
+    assert f"[[peer]]{'':34}# {tmp_path}/config.toml:1\n" in done.out
+    assert f'public-key = "{K2}"\nname = "far"\nallowed-ips = ["10.2.0.0/16"]\n' in done.out
+    assert f'public-key = "{K3}"\nnode-id = "{N3}"\n# preshared-key is set\n' in done.out
+    assert done.out.count(K2) == 1
+    answer = show(tmp_path, tmp_path, "--json")
+    far, three = json.loads(answer.out)["peers"]
+    assert far["values"]["allowed-ips"] == ["10.2.0.0/16"] and not far["has_preshared_key"]
+    assert three["origin"] == f"{tmp_path}/config.toml:5" and three["has_preshared_key"]
+    assert three["values"] == {"public-key": K3, "node-id": N3} and answer.out.count(K2) == 1
+
+
+def test_changes_made_on_the_bus_are_told_apart(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (tmp_path / "config.toml").write_text(
+        f'trust.blocked = ["{N4}"]\n[[peer]]\npublic-key = "{K2}"\nnode-id = "{N3}"\n'
+    )
+    kept(
+        state,
+        f'[trust]\nblocked = ["{N4}", "{N3}"]\n'
+        f'[[peer]]\npublic-key = "{K2}"\nname = "mine"\nnode-id = "{N5}"\n'
+        f'[[peer]]\npublic-key = "{K3}"\nnode-id = "{N4}"\n',
+    )
+    done = show(tmp_path, state)
+    parsed = tomllib.loads(done.out)
+    assert parsed["trust"]["blocked"] == [N4, N3]
+    assert f"# {tmp_path}/config.toml:1, {state}/bus.toml:2\n" in done.out
+    # What the administrator's files say of a key, the bus does not undo.
+    assert parsed["peer"] == [
+        {"public-key": K2, "node-id": N3},
+        {"public-key": K3, "node-id": N4},
+    ]
+    assert f"# {state}/bus.toml:7\n" in done.out
+
+
+def test_what_only_root_may_read_is_said_to_be_unknown() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        place, state = Path(name), Path(name) / "state"
+        place.chmod(0o755)
+        kept(state, "[trust]\n")
+        state.chmod(0o700)
+        unknown = f"changes made on the bus are not known: only root reads {state}/bus.toml"
+        done = show(place, state, user=65534)
+        assert done.status == 0 and done.out.startswith(f"# {unknown}\n\n[node]\n")
+        assert json.loads(show(place, state, "--json", user=65534).out)["unknown"] == unknown
+        where = ("--config-dir", name, "--state-dir", str(state))
+        done = run("config", "check", *where, user=65534)
+        assert (done.status, done.out) == (0, f"{name} is valid\n{unknown}\n")
+        assert json.loads(run("config", "check", *where, "--json").out)["unknown"] == ""
+
+
+def test_what_is_wrong_with_the_changes_is_told(tmp_path: Path) -> None:
+    where = ("--config-dir", str(tmp_path), "--state-dir", str(tmp_path))
+    kept(tmp_path, "[trust]\nblocked = 5\n")
+    done = run("config", "check", *where)
+    assert done.status == 1 and f"{tmp_path}/bus.toml:2: trust.blocked: " in done.out
+    (tmp_path / CHANGES).unlink()
+    (tmp_path / CHANGES).mkdir()
+    assert f"{tmp_path}/bus.toml: " in run("config", "check", *where).out
 
 
 def test_an_unreadable_place_is_told(tmp_path: Path) -> None:

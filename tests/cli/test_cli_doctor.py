@@ -262,7 +262,9 @@ def test_without_nft_or_the_right_to_use_it(programs: Callable[..., None], tmp_p
 
 
 def examine(shot: Any, root: Path, capsys: pytest.CaptureFixture[str], width: int = 80) -> Any:
-    status = doctor.examine(Output(Terminal(width), json=True), root / "etc", root / "state", shot, root)
+    status = doctor.examine(
+        Output(Terminal(width), json=True), root / "etc", root / "state", shot, root
+    )
     found = json.loads(capsys.readouterr().out)["checks"]
     assert (status == 1) == any(check["result"] == "fail" for check in found)
     assert all(check["remedy"] for check in found if check["result"] not in ("ok", "skip"))
