@@ -143,7 +143,7 @@ _ZSH_VERBS: Final = """\
   verbs=(
 @VERBS@
   )
-  _arguments -C \\
+  _arguments -C -A '-*' \\
 @SPECS@ && return
   case $state in
     verb) _describe -t commands command verbs ;;
