@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bmx7wg.lab import state
+from bmx7wg.lab.namespace import start_time
 from bmx7wg.lab.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "bmx7wg.lab.main"]
@@ -32,17 +34,31 @@ def name() -> Iterator[str]:
         left.destroy()
 
 
-def machines() -> set[str]:
-    """Host names of all machines that the tests' process could have left running."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"holder" in words and words[0].endswith(b"unshare"):
-            found.add(entry.name)
+def machines_of(maker: subprocess.Popen[str]) -> dict[int, int]:
+    """The machines that a process has made: process id of each and when it started."""
+    children = Path(f"/proc/{maker.pid}/task/{maker.pid}/children").read_text().split()
+    found = {}
+    for child in map(int, children):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{child}/comm").read_text() == "unshare\n":
+                found[child] = start_time(child)
     return found
+
+
+def interrupt(maker: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send a signal in the midst of its work; wait until it and its machines have ended."""
+    wait_until(lambda: machines_of(maker), "first machine", timeout=10, interval=0.01)
+    maker.send_signal(signal.SIGSTOP)
+    made = machines_of(maker)
+    assert made
+    maker.send_signal(number)
+    maker.send_signal(signal.SIGCONT)
+    assert maker.wait(20) != 0
+
+    def gone() -> bool:
+        return all(start_time(pid) != started for pid, started in made.items())
+
+    wait_until(gone, "end of the machines", timeout=10)
 
 
 def test_up_exec_status_down(name: str) -> None:
@@ -94,12 +110,8 @@ def test_status_tells_of_a_node_that_ended_and_down_takes_the_rest(name: str) ->
 
 
 def test_up_that_is_killed_leaves_nothing(name: str) -> None:
-    before = machines()
-    up = subprocess.Popen([*COMMAND, "up", "--nodes", "3", "--name", name], cwd=os.getcwd())
-    wait_until(lambda: machines() - before, "first machine", timeout=10, interval=0.01)
-    up.kill()
-    up.wait()
-    wait_until(lambda: not machines() - before, "end of the machines", timeout=10)
+    argv = [*COMMAND, "up", "--nodes", "3", "--name", name]
+    interrupt(subprocess.Popen(argv, text=True, cwd=os.getcwd()), signal.SIGKILL)
     assert state.load(name) is None
 
 
@@ -148,19 +160,8 @@ def test_the_demo_holds() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_demo_leaves_nothing(number: signal.Signals) -> None:
-    before = machines()
-    demo = subprocess.Popen(
-        [*COMMAND, "demo"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=os.getcwd(),
-    )
-    assert demo.stdout
-    with demo.stdout as pipe:
-        assert "building 5 nodes" in pipe.readline()
-        assert machines() - before
-        demo.send_signal(number)
-        pipe.read()
-    assert demo.wait(20) != 0
-    wait_until(lambda: not machines() - before, "end of the machines", timeout=10)
+    with open(os.devnull, "w") as nowhere:
+        demo = subprocess.Popen(
+            [*COMMAND, "demo"], stdout=nowhere, stderr=nowhere, text=True, cwd=os.getcwd()
+        )
+        interrupt(demo, number)
