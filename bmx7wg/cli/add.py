@@ -56,7 +56,7 @@ def _secret(path: str) -> str:
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from None
     text = content.decode("ascii", "replace").strip()
-    if len(text) != _KEY_LENGTH or not text.isprintable():
+    if len(text) != _KEY_LENGTH or not (text.isascii() and text.isprintable()):
         hint = "make one: wg genpsk"
         raise CommandError(f"{where} has no preshared key: 44 characters of base64", (hint,))
     return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -23,7 +22,6 @@ PATIENCE: Final = 120.0
 
 _LOG_CONTROL: Final = "org.freedesktop.LogControl1"
 _LOG_CONTROL_PATH: Final = "/org/freedesktop/LogControl1"
-_NODE_ID: Final = re.compile(r"[0-9A-Fa-f]{56}")
 
 
 async def change(
@@ -62,48 +60,32 @@ def remove(output: Output, text: str) -> Status:
 
 
 def block(output: Output, text: str) -> Status:
-    node_id, left = ask(partial(_admit, text=text, member="Block"))
-    return _admitted(output, node_id, left, "blocked {name}")
+    try:
+        peer = ask(partial(_admit, text=text, member="Block"))
+    except NoSuchPeer as error:
+        hint = "a node that is not there is blocked in the configuration: [trust] blocked"
+        raise NoSuchPeer(error.message, (*error.hints, hint)) from None
+    if output.json:
+        output.document({"peer": peer.properties})
+    else:
+        output.line(f"blocked {_named(peer)}")
+    return Status.OK
 
 
 def unblock(output: Output, text: str) -> Status:
-    node_id, left = ask(partial(_admit, text=text, member="Unblock"))
-    return _admitted(output, node_id, left, "{name} is not blocked any more")
-
-
-async def _admit(client: Client, *, text: str, member: str) -> tuple[str, Values]:
-    """Block or unblock a node, which need not be there; its id and what is shown of it then."""
-    snapshot = await look(client)
-    try:
-        path, peer = _find(text, snapshot)
-        node_id = peer.node_id
-    except NoSuchPeer:
-        node_id = text.upper()
-        if not _NODE_ID.fullmatch(text) or node_id == snapshot.manager.node_id:
-            raise
-        path = f"{ROOT}/peer/{text.lower()}"
-    try:
-        await change(client, path, PEER, member)
-    except CallError as error:
-        if kind(error) != "UnknownObject":
-            raise
-        hint = f'name it in the configuration: [trust] blocked = ["{node_id}"]'
-        raise NoSuchPeer(f"node {node_id} is not there", (hint,)) from None
-    return node_id, await properties(client, path, PEER)
-
-
-def _admitted(output: Output, node_id: str, values: Values, sentence: str) -> Status:
-    peer = Peer.of(values) if values else None
+    peer = ask(partial(_admit, text=text, member="Unblock"))
     if output.json:
-        output.document({"node_id": node_id, "peer": peer.properties if peer else None})
-        return Status.OK
-    name = _named(peer) if peer else f"node {node_id}"
-    if peer is None:
-        state = "it is not there now"
+        output.document({"peer": peer.properties})
     else:
-        state = printable(peer.state + (f", {peer.reason}" if peer.reason else ""))
-    output.line(f"{sentence.format(name=name)} ({state})")
+        output.line(f"unblocked {_named(peer)} ({printable(peer.state)})")
     return Status.OK
+
+
+async def _admit(client: Client, *, text: str, member: str) -> Peer:
+    """Block or unblock the peer that *text* means; returns it as it is then."""
+    path, peer = _find(text, await look(client))
+    await change(client, path, PEER, member)
+    return Peer.of(await properties(client, path, PEER) or peer.properties)
 
 
 def probe(output: Output, text: str) -> Status:

@@ -243,6 +243,8 @@ def test_monitor_ends_with_its_reader(mesh: Service, bus: dict[str, str]) -> Non
     [
         ("--version", "asyncio dbus_next tomllib cryptography subprocess"),
         ("config check --config-dir /nonexistent", "asyncio dbus_next subprocess"),
+        ("completion bash", "asyncio dbus_next tomllib cryptography"),
+        ("completion-nodes peer", "cryptography pyroute2 tomllib difflib"),
         ("status", "cryptography pyroute2 tomllib difflib"),
         ("peers", "cryptography pyroute2 tomllib difflib"),
     ],
