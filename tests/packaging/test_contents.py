@@ -26,13 +26,16 @@ SERVICE_FILES = {
     "usr/lib/systemd/system/bmx7-wg.service",
     "usr/lib/tmpfiles.d/bmx7-wg.conf",
     "usr/sbin/bmx7-wgd",
+    "usr/share/bash-completion/completions/bmx7-wg",
     "usr/share/dbus-1/interfaces/org.bmx7.WireGuard1.xml",
     "usr/share/dbus-1/system-services/org.bmx7.WireGuard1.service",
     "usr/share/dbus-1/system.d/org.bmx7.WireGuard1.conf",
+    "usr/share/fish/vendor_completions.d/bmx7-wg.fish",
     "usr/share/man/man1/bmx7-wg.1.gz",
     "usr/share/man/man5/bmx7-wg.toml.5.gz",
     "usr/share/man/man8/bmx7-wgd.8.gz",
     "usr/share/polkit-1/actions/org.bmx7.WireGuard1.policy",
+    "usr/share/zsh/vendor-completions/_bmx7-wg",
 }
 LAB_FILES = {"usr/bin/bmx7-wg-lab", "usr/share/man/man1/bmx7-wg-lab.1.gz"}
 
