@@ -23,7 +23,7 @@ FLUSH_TIMEOUT: Final = 1.0  # s
 
 MAX_CALL_BODY: Final = 64 * 1024  # bytes; the largest honest one is AddPeer with its prefixes
 MAX_SIGNAL_BODY: Final = 1024 * 1024  # bytes; InterfacesAdded of one object is far smaller
-MAX_REPLY_BACKLOG: Final = 16 * 1024 * 1024  # bytes that wait for one caller
+MAX_BACKLOG: Final = 16 * 1024 * 1024  # bytes that wait to go out before calls are passed over
 
 
 class Connection:
@@ -39,6 +39,7 @@ class Connection:
         on_call: Callable[[Connection, Incoming], None] | None = None,
         on_signal: Callable[[Incoming], None] = lambda signal: None,
         wants_signal: Callable[[Header], bool] = lambda header: False,
+        on_caught_up: Callable[[], None] = lambda: None,
         on_drained: Callable[[], None] = lambda: None,
         on_closed: Callable[[], None] = lambda: None,
     ) -> None:
@@ -46,6 +47,7 @@ class Connection:
         self._on_call = on_call or _nothing_here
         self._on_signal = on_signal
         self._wants_signal = wants_signal
+        self._on_caught_up = on_caught_up
         self._on_drained = on_drained
         self._on_closed = on_closed
         self._empty = asyncio.Event()
@@ -66,7 +68,8 @@ class Connection:
         where = address or os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or "the system bus"
         try:
             self._stream = Stream(address, self)
-            await asyncio.wait_for(self._stream.connect(), CONNECT_TIMEOUT)
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._stream.connect()
         except TimeoutError:
             self.close()
             raise BusUnavailable(f"{where} does not answer") from None
@@ -89,11 +92,12 @@ class Connection:
         self._empty.clear()
         if self.backlog() and not self.closed.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), FLUSH_TIMEOUT)
+                async with asyncio.timeout(FLUSH_TIMEOUT):
+                    await self._empty.wait()
 
-    def backlog(self, destination: str | None = None) -> int:
-        """Bytes waiting to go out, to one destination or in all."""
-        return self._stream.backlog(destination) if self._stream else 0
+    def backlog(self) -> int:
+        """Bytes waiting to go out."""
+        return self._stream.backlog if self._stream else 0
 
     async def call(
         self,
@@ -128,9 +132,11 @@ class Connection:
             signature=signature,
         )
         reply = stream.expect(serial)
-        stream.write(data, destination)
+        stream.write(data)
         try:
-            answer = await asyncio.wait_for(reply, timeout)
+            # wait_for of Python 3.11 loses a cancellation that comes with the answer.
+            async with asyncio.timeout(timeout):
+                answer = await reply
         except TimeoutError:
             raise CallError(NO_REPLY, f"{member} was not answered in {timeout:g} s") from None
         if answer is None:
@@ -194,7 +200,7 @@ class Connection:
         if self._stream is not None and not self.closed.is_set():
             serial = self._stream.next_serial()
             data = message(kind, serial, body, destination=destination, **fields)
-            self._stream.write(data, destination)
+            self._stream.write(data)
 
     # -- for the stream
 
@@ -208,7 +214,7 @@ class Connection:
             self.answer_error(header, LIMITS_EXCEEDED, text)
             return False
         # One more answer would only wait behind those.
-        return self.backlog(header.sender) <= MAX_REPLY_BACKLOG
+        return self.backlog() <= MAX_BACKLOG
 
     def deliver(self, incoming: Incoming) -> None:
         if incoming.header.kind == Kind.CALL:
@@ -220,6 +226,9 @@ class Connection:
         self.closed.set()
         self._empty.set()
         self._on_closed()
+
+    def caught_up(self) -> None:
+        self._on_caught_up()
 
     def drained(self) -> None:
         self._empty.set()

@@ -202,9 +202,12 @@ class Dispatcher:
         item, names = self._asked(call)
         return tuple(item.variants(names).values())
 
-    def _get_all(self, call: Incoming) -> tuple[Any, ...]:
+    def _get_all(self, call: Incoming) -> Result:
+        path = call.header.path
         item, names = self._asked(call)
-        return (item.variants(names),)
+        if not names:
+            return ({},)
+        return item.encoder.properties(path, self._tree.entry(path, item))
 
     def _set(self, connection: Connection, call: Incoming, method: Method) -> None:
         item, (name,) = self._asked(call)

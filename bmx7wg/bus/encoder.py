@@ -51,6 +51,14 @@ class Encoder:
         _end(out, interfaces)
         return out
 
+    def properties(self, path: str, added: bytearray) -> bytes:
+        """The body of GetAll's answer, a{sv}, out of a result of `added`."""
+        interfaces = len(path) + 5 + 3 & ~3
+        name = interfaces + 4 + 7 & ~7
+        properties = name + len(self._name) + 3 & ~3
+        first = properties + 4 + 7 & ~7
+        return b"%b\0\0\0\0%b" % (added[properties : properties + 4], added[first:])
+
     def changed(self, view: object, names: Iterable[str], invalid: Iterable[str]) -> bytearray:
         """The body of PropertiesChanged, sa{sv}as."""
         out = bytearray(self._name)

@@ -120,6 +120,7 @@ class Bus:
             on_call=self._dispatcher,
             on_signal=lambda signal: self._told_by_bus(connection, signal),
             wants_signal=lambda header: header.sender == BUS and header.member in _BUS_SIGNALS,
+            on_caught_up=self._turns.serve,
             on_drained=lambda: self._drained(emitter),
         )
         emitter = Emitter(self._tree, connection)

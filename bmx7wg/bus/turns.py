@@ -53,7 +53,7 @@ class Turns:
         self._watching: asyncio.Task[None] | None = None
 
     def put(self, call: Header, answer: Answer) -> None:
-        """Make *answer* when it is its turn. Raises CallError for who asks too much."""
+        """Make *answer* in one of the next `serve`. Raises CallError for who asks too much."""
         caller, size = call.sender, call.body_size
         most = MAX_WAITING if self._size < MAX_WAITING_BYTES else 1
         if self._waiting[caller] >= most:
@@ -63,10 +63,10 @@ class Turns:
         self._queue(caller, answer, size)
 
     def resume(self) -> None:
-        """There may be room again."""
+        """Serve soon: there may be room again."""
         if self._queues and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._serve)
+            asyncio.get_running_loop().call_soon(self._resumed)
 
     @property
     def fresh(self) -> bool:
@@ -83,12 +83,14 @@ class Turns:
 
     def _queue(self, caller: str, answer: Answer, size: int) -> None:
         self._queues.setdefault(caller, deque()).append((answer, size))
-        self.resume()
 
-    def _serve(self) -> None:
+    def _resumed(self) -> None:
+        self._scheduled = False
+        self.serve()
+
+    def serve(self) -> None:
         """Go round the callers, as far as a turn of the loop and the bus allow."""
         loop = asyncio.get_running_loop()
-        self._scheduled = False
         until = loop.time() + TURN
         while self._queues and self._room():
             caller, queue = next(iter(self._queues.items()))
@@ -134,3 +136,4 @@ class Turns:
         stale, self._stale = self._stale, []
         for caller, answer, size in stale:
             self._queue(caller, answer, size)
+        self.resume()

@@ -10,7 +10,7 @@ from enum import IntEnum, IntFlag
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from .values import marshal, pad, unmarshal
+from .values import PADDING, marshal, pad, unmarshal
 
 FIXED_HEADER: Final = 16  # bytes up to and including the length of the header fields
 MAX_MESSAGE: Final = 1 << 27  # bytes; the specification's limit
@@ -20,6 +20,7 @@ _BIG: Final = ord("B")
 _VERSION: Final = 1
 _FIELDS_AT: Final = 12  # the offset of the array of header fields
 
+_START: Final = struct.Struct("<BBBBIII")
 _SIZES: Final = {_LITTLE: struct.Struct("<III"), _BIG: struct.Struct(">III")}
 
 #: Header fields: number, name, type; in the order of `Header`.
@@ -33,6 +34,9 @@ _FIELDS: Final = (
     (7, "sender", "s"),
     (8, "signature", "g"),
 )
+#: The number, and the signature of the value.
+_STARTS: Final = {number: bytes((number, 1, ord(type_), 0)) for number, _, type_ in _FIELDS}
+_pack_serial: Final = struct.Struct("<I").pack
 _TYPES: Final = {number: int if type_ == "u" else str for number, _, type_ in _FIELDS}
 
 
@@ -75,13 +79,28 @@ def message(
     kind: Kind, serial: int, body: bytes | bytearray = b"", *, flags: int = 0, **fields: str | int
 ) -> bytes:
     """A whole message around a marshalled body; *fields* are named as in `Header`."""
-    present = [
-        (number, (type_, fields[name])) for number, name, type_ in _FIELDS if fields.get(name)
-    ]
-    start = (_LITTLE, kind, flags, _VERSION, len(body), serial, present)
-    out = marshal("yyyyuua(yv)", start)
+    out = bytearray(FIXED_HEADER)
+    for number, name, type_ in _FIELDS:
+        value = fields.get(name)
+        if value:
+            out += PADDING[-len(out) & 7] + _field(number, type_, value)
+    _START.pack_into(
+        *(out, 0, _LITTLE, kind, flags, _VERSION, len(body), serial, len(out) - FIXED_HEADER)
+    )
     pad(out, 8)
     return b"".join((out, body))
+
+
+def _field(number: int, type_: str, value: Any) -> bytes:
+    """A header field, to stand at a multiple of eight."""
+    if type_ == "u":
+        return b"%b%b" % (_STARTS[number], _pack_serial(value))
+    return _text_field(number, type_, value)
+
+
+@lru_cache(256)  # of names there are few, and peers' paths are told one after the other
+def _text_field(number: int, type_: str, value: str) -> bytes:
+    return _STARTS[number] + marshal(type_, (value,))
 
 
 def sizes(data: bytes | bytearray, at: int = 0) -> tuple[int, int]:

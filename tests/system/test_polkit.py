@@ -40,9 +40,9 @@ def call(container: Container, user: str, member: str) -> str:
 
 
 def test_polkit_knows_the_actions(container: Container) -> None:
-    shown = container.run("pkaction --verbose | grep -A 6 ^org.bmx7.WireGuard1").output
-    assert shown.count("implicit any:      auth_admin\n") == 4
-    assert shown.count("implicit active:   auth_admin\n") == 4
+    shown = container.run("pkaction --verbose | grep -A 8 ^org.bmx7.WireGuard1").output
+    for who in ("any:", "inactive:", "active:"):
+        assert shown.count(f"implicit {who:9} auth_admin\n") == 4, shown
 
 
 def test_who_is_allowed_may(container: Container) -> None:
@@ -53,8 +53,7 @@ def test_who_is_allowed_may(container: Container) -> None:
 def test_who_is_denied_may_not(container: Container) -> None:
     key = f"busctl get-property {NAME} {PATH}/device {NAME}.Device PublicKey"
     before = container.run(key).output
-    said = call(container, "nobody", "RotateKey")
-    assert f"polkit does not allow this user {NAME}.rotate-key" in said
+    assert "Access denied" in call(container, "nobody", "RotateKey")
     assert container.run(key).output == before
 
 
@@ -67,7 +66,7 @@ def test_who_would_have_to_authenticate_is_told(container: Container) -> None:
 def test_root_may_without_polkit_too(container: Container) -> None:
     container.run("systemctl mask --now --runtime polkit")
     assert call(container, "root", "Reload") == ""
-    assert "polkit" in call(container, "nobody", "Reload")
+    assert "Access denied" in call(container, "nobody", "Reload")
     container.run("systemctl unmask --runtime polkit")
     container.wait(f"setpriv --reuid=nobody busctl call {NAME} {PATH} {NAME}.Manager Reload")
 
