@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import pytest
 
 from bmx7wg.cli import view
 from bmx7wg.cli.main import parser
-from bmx7wg.core.config import KEYS, parse
-from bmx7wg.core.model import PeerState
+from bmx7wg.core import staticpeers
+from bmx7wg.core.config import KEYS, ConfigSource, parse
+from bmx7wg.core.model import PeerState, StaticPeer
 
 from .conftest import ROOT
 from .made_up import device, manager, peer, properties
@@ -75,6 +77,8 @@ def test_there_are_the_four_pages() -> None:
 def test_every_command_is_in_its_page() -> None:
     commands = terms("bmx7-wg.1.rst", "COMMANDS")
     for path, below in parsers(parser()):
+        if path == "completion-nodes":  # for the shells' scripts alone
+            continue
         if not any(isinstance(action, argparse._SubParsersAction) for action in below._actions):
             assert any(term.replace("*", "").startswith(path) for term in commands), path
 
@@ -115,6 +119,12 @@ def test_every_key_of_the_configuration_is_in_its_page() -> None:
     assert found == list(KEYS)
 
 
+def test_every_key_of_a_peer_is_in_its_page() -> None:
+    found = dict(term.split(" = ") for term in terms("bmx7-wg.toml.5.rst", "[[peer]]"))
+    assert set(found) == set(staticpeers.KEYS)
+    assert found["keepalive"] == str(StaticPeer(b"").keepalive)
+
+
 def test_the_defaults_in_the_page_are_those_of_the_program() -> None:
     defaults = parse([]).values
     for section in dict.fromkeys(key.rpartition(".")[0] for key in KEYS):
@@ -143,13 +153,14 @@ def test_every_member_of_the_json_is_in_the_page() -> None:
         assert set(re.findall(r"\*\*(\w+)\*\*", said[kind])) == set(properties(made))
 
 
-def test_the_example_of_the_configuration_is_valid() -> None:
-    from bmx7wg.core.config import ConfigSource
-
+def test_the_examples_of_the_configuration_are_valid() -> None:
     text = (DOCS / "bmx7-wg.toml.5.rst").read_text()
-    example = text.split("EXAMPLE\n=======\n")[1].split("::\n")[1].split("SEE ALSO")[0]
-    lines = [line.removeprefix("    ") for line in example.splitlines()]
-    assert parse([ConfigSource("example", "\n".join(lines).encode())]).config.node.name
+    examples = text.split("EXAMPLES\n========\n")[1].split("SEE ALSO")[0]
+    found = re.findall(r"::\n\n((?:    .+\n|\n)+)", examples)
+    assert len(found) == 2
+    for example in found:
+        content = textwrap.dedent(example).encode()
+        assert parse([ConfigSource("example", content)]).config != parse([]).config
 
 
 def test_the_readme_names_files_that_are_there() -> None:
