@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="The manual page bmx7-wg(1) has it all.",
         parents=[common],
         allow_abbrev=False,
+        formatter_class=_Help,
     )
     top.add_argument("--version", action="version", version=f"bmx7-wg {__version__}")
     top.set_defaults(run=commands.status)
@@ -111,6 +112,14 @@ def parser() -> argparse.ArgumentParser:
     nodes.add_argument("verb")
     nodes.set_defaults(run=commands.completion_nodes)
     return top
+
+
+class _Help(argparse.HelpFormatter):
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            # Commands are measured without their indentation, and the longest would be broken.
+            self._action_max_length += self._indent_increment
 
 
 def _peer_options(add: argparse.ArgumentParser) -> None:

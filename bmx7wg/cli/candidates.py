@@ -14,6 +14,7 @@ from .view import Peer, in_order
 
 #: Names that are passed on to a shell; others are chosen by their nodes to be trouble.
 _HARMLESS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_IN_DEVICE: Final = ("configured", "connected", "idle", "lost")
 _ID: Final = 12  # digits of a node id that are offered for one that no name tells
 
 
@@ -51,5 +52,6 @@ def _fits(peer: Peer, verb: str) -> bool:
         case "unblock":
             return peer.state == "blocked"
         case "probe":
-            return peer.state in ("configured", "connected", "idle", "lost")
+            # One that is no node of the mesh has no address to be asked at.
+            return bool(peer.address) and peer.state in _IN_DEVICE
     return True

@@ -22,14 +22,16 @@ def introduce(kind: str, values: Values) -> list[str]:
     if kind != "peer":
         return ["new"]
     peer = Peer.of(values)
-    parts = [f"new, by {peer.origin}", peer.state, peer.reason, peer.endpoint]
+    way = "hand" if peer.origin == "static" else peer.origin
+    parts = [f"new, by {way}", peer.state, peer.reason, peer.endpoint]
     return [", ".join(filter(None, parts))]
 
 
 def describe(kind: str, before: Values, values: Values, terminal: Terminal) -> list[str]:
     """A sentence for each property of *before*, the old values, that has another one now.
 
-    A new state comes first and brings its reason with it.
+    A new state comes first and brings its reason with it; that a peer has no allowed IPs
+    outside the device goes without saying.
     """
     told = []
     if "State" in before:
@@ -43,7 +45,9 @@ def describe(kind: str, before: Values, values: Values, terminal: Terminal) -> l
         told += [f"problem: {problem}" for problem in new if problem not in old]
         told += [f"solved: {problem}" for problem in old if problem not in new]
     for name in before:
-        if name in ("State", "Problems") or (name == "Reason" and "State" in before):
+        if name in ("State", "Problems"):
+            continue
+        if "State" in before and name in ("Reason", "AllowedIPs"):
             continue
         words = _WORDS.get(name, name)
         text = words(values[name]) if callable(words) else f"{words} {_shown(values[name])}"

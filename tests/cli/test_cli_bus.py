@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bmx7wg.core.model import PeerState
+from bmx7wg.core.model import Origin, PeerState
 
 from ..bus.daemon import Daemon
 from .conftest import DEADLINE, Service, command, environment, run, wait_for
@@ -119,6 +119,12 @@ def test_hostile_names_reach_no_terminal(service: Service, bus: dict[str, str]) 
     assert run("peer", "\x1b[2J", **bus).err.isascii()
 
 
+def test_help_has_a_line_for_each_command() -> None:
+    lines = run("--help", COLUMNS="80").out.splitlines()
+    assert "    rotate-key  change to a new WireGuard key" in lines
+    assert not any("completion-nodes" in line for line in lines)
+
+
 @contextmanager
 def monitoring(*args: str, **env: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -149,8 +155,12 @@ def test_monitor_tells_changes_as_they_happen(mesh: Service, bus: dict[str, str]
         assert line_of(process).endswith("discovered → configured")
         mesh.publish(peers=(peer("n9", rx_bytes=5, state=PeerState.LOST, reason="expired"),))
         assert line_of(process).endswith("configured → lost: expired")
+        mesh.publish(peers=(peer("n9", state=PeerState.BLOCKED, reason="so", allowed_ips=()),))
+        assert line_of(process).endswith("lost → blocked: so")
         mesh.publish(gone=(node_id("n9"),))
         assert line_of(process).endswith("gone")
+        mesh.publish(peers=(peer("n8", origin=Origin.STATIC),))
+        assert "new, by hand, connected" in line_of(process)
         mesh.publish(manager=manager(state="degraded", problems=("no link",)))
         assert line_of(process).endswith("running → degraded")
         assert line_of(process).endswith("problem: no link")

@@ -238,7 +238,7 @@ def test_polkit_may_ask_on_the_terminal(mesh: Service, place: Path, bus: dict[st
 def test_what_a_node_can_be_completed_to(mesh: Service, bus: dict[str, str]) -> None:
     mesh.publish(
         peers=(
-            peer("s1", origin=Origin.STATIC),
+            peer("s1", origin=Origin.STATIC, address=""),
             silent("b1", PeerState.BLOCKED),
             silent("u1", PeerState.UNTRUSTED),
             peer("evil", name="$(reboot)"),
@@ -256,7 +256,7 @@ def test_what_a_node_can_be_completed_to(mesh: Service, bus: dict[str, str]) -> 
     found = {"n2", "n3", "n4", "n5", "n6", "s1", *ids, ""}
     assert words("peer") == found | {"b1", "u1"}
     assert words("block") == found | {"u1"}
-    assert words("probe") == found
+    assert words("probe") == found - {"s1"}
     assert words("unblock") == {"b1", ""} and words("remove") == {"s1", ""}
 
 
