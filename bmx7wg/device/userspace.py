@@ -7,6 +7,7 @@ end with us: packets flow on while the service restarts, and the next one adopts
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -137,7 +138,7 @@ class Userspace:
             kind |= _IFF_NO_PI | _IFF_VNET_HDR
         tun = os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            fcntl.ioctl(tun, _TUNSETIFF, _IFREQ.pack(self._device.encode(), kind))
+            self._attach(tun, kind)
             link = self._route.link(self._device)
             if link is None:
                 raise OSError(f"{self._device} went away while it was made")
@@ -148,6 +149,18 @@ class Userspace:
             raise
         self._tun = tun
         return link
+
+    def _attach(self, tun: int, kind: int) -> None:
+        """A killed wireguard-go may hold the TUN a little longer than the socket that told us."""
+        deadline = time.monotonic() + _END
+        while True:
+            try:
+                fcntl.ioctl(tun, _TUNSETIFF, _IFREQ.pack(self._device.encode(), kind))
+                return
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(_STEP)
 
     def _let_go(self) -> None:
         if self._tun != -1:

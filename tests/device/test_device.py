@@ -503,7 +503,6 @@ class TestWireguardGo:
 
     def test_busy_it_is_left_alone(self, scene, monkeypatch):
         """No answer in time is an error; another process in its place would know no session."""
-        monkeypatch.setattr(uapi, "TIMEOUT", 0.2)
 
         async def script(left, right):
             await left.open()
@@ -514,13 +513,16 @@ class TestWireguardGo:
             os.kill(process, signal.SIGSTOP)
             try:
                 await until(lambda: stopped(process), "all its threads to stop")
-                with pytest.raises(DeviceError):
-                    await left.applied(peer)
-                with pytest.raises(DeviceError):
-                    await left.device.statistics()
+                await left.device.close()
+                with monkeypatch.context() as impatient:
+                    impatient.setattr(uapi, "TIMEOUT", 0.1)
+                    await left.open()
+                    with pytest.raises(DeviceError):
+                        await left.applied(peer)
+                    with pytest.raises(DeviceError):
+                        await left.device.statistics()
             finally:
                 os.kill(process, signal.SIGCONT)
-            monkeypatch.undo()
             assert (await left.applied(peer)).writes == 0
             assert left.process_ids() == [process] and left.pings(right)
 
