@@ -71,7 +71,7 @@ class Prober:
     """Pings from nodes to nodes, from before they can answer, until all have answered.
 
     A node pings those that were started before it, not the other way round as well: two initiations
-    of WireGuard's handshake that cross cost both ends 5 s, and pings to and fro in the same
+    of WireGuard's handshake that cross cost both ends 5 s, and pings both ways in the same
     moment would bring that about. Addresses may become known meanwhile. *period* is the time
     between two pings of a pair in seconds.
     """
