@@ -69,14 +69,14 @@ class Dispatcher:
         self._readers: Final[Mapping[tuple[str, str], Reader]] = {
             (PEER_STANDARD, "Ping"): lambda call: (),
             (PEER_STANDARD, "GetMachineId"): lambda call: (_machine_id(),),
-            (INTROSPECTABLE, "Introspect"): self._introspect,
             (PROPERTIES, "Get"): self._get,
             (PROPERTIES, "GetAll"): self._get_all,
             (MANAGER, "GetPeerByNodeId"): self._peer_by_node_id,
             (MANAGER, "GetPeerByPublicKey"): self._peer_by_public_key,
             (PEER, "Describe"): lambda call: (_json(_described(self._object(call.header.path))),),
         }
-        self._slow_readers: Final[Mapping[tuple[str, str], Callable[[], SlowReader]]] = {
+        self._slow_readers: Final[Mapping[tuple[str, str], Callable[[Incoming], SlowReader]]] = {
+            (INTROSPECTABLE, "Introspect"): self._introspect,
             (OBJECT_MANAGER, "GetManagedObjects"): self._managed_objects,
             (MANAGER, "Describe"): self._describe,
         }
@@ -150,13 +150,14 @@ class Dispatcher:
     def _read(self, call: Incoming, interface: str, method: str) -> SlowReader:
         slow = self._slow_readers.get((interface, method))
         if slow is not None:
-            return (yield from slow())
+            yield Pause.LONG
+            return (yield from slow(call))
         read = self._readers.get((interface, method))
         if read is None:
             raise CallError(errors.NOT_SUPPORTED, f"{method} is not supported by this version.")
         return read(call)
 
-    def _managed_objects(self) -> SlowReader:
+    def _managed_objects(self, call: Incoming) -> SlowReader:
         """Make the entries bit by bit, and join them in the turn in which they are sent.
 
         So the answer has its place among the signals: what changes after it is told after it.
@@ -215,7 +216,8 @@ class Dispatcher:
             raise CallError(errors.PROPERTY_READ_ONLY, f"{name} can't be set.")
         self._verbs.set_log(connection, call, method, name, arguments(call)[2])
 
-    def _introspect(self, call: Incoming) -> tuple[Any, ...]:
+    def _introspect(self, call: Incoming) -> SlowReader:
+        yield from ()  # it is long to send only
         path = call.header.path
         return (node(self._interfaces(path), self._tree.children(path) or ()),)
 
@@ -255,7 +257,7 @@ class Dispatcher:
             if path.startswith(PEER_PREFIX)
         ]
 
-    def _describe(self) -> SlowReader:
+    def _describe(self, call: Incoming) -> SlowReader:
         device = self._tree.objects.get(DEVICE_PATH)
         manager = _described(self._tree.objects[ROOT])
         manager["refused"] = dict(self._controller.counters())

@@ -19,7 +19,7 @@ from .values import marshal
 
 _log = logging.getLogger(__name__)
 
-MAX_BACKLOG: Final = 1024 * 1024  # bytes queued beyond which signals wait
+MAX_BACKLOG: Final = 64 * 1024  # bytes queued beyond which signals wait, and answers don't
 
 
 class _Note:

@@ -145,14 +145,14 @@ class Bus:
 
     def _drained(self, emitter: Emitter) -> None:
         emitter.drained()
-        self._turns.resume()
+        self._turns.drained()
 
     async def _keep(self, connection: Connection) -> None:
         """Come back whenever the connection ends."""
         while True:
             await connection.closed.wait()
             self._connection = self._emitter = None
-            self._turns.resume()  # what waits for room is answered into the void
+            self._turns.disconnected()
             why = "the connection to the bus ended"
             self._state(False, why)
             delay = FIRST_RETRY

@@ -1,8 +1,9 @@
 """Calls that wait to be answered: a queue per caller, and the callers take turns.
 
-However much one asks, another waits for one answer of his at most. Answers are made only while
-there is little to be sent, so that they are new when they go out and a short one doesn't
-wait behind many long ones.
+However much one asks, another waits for one short answer of his at most. Long answers go out one
+at a time, made only when there is little to be sent, so that they are new when they go out; and
+while others wait to be made they take a third of the time, for the bus serves nobody else while
+it carries one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from .errors import LIMITS_EXCEEDED, CallError
 from .library import TURN
@@ -22,6 +23,8 @@ MAX_WAITING: Final = 128  # calls of one caller; as many as dbus-daemon lets wai
 MAX_WAITING_BYTES: Final = 16 * 1024 * 1024  # of all; beyond it one call of each caller waits
 REFRESH_TIMEOUT: Final = 1.0  # s; then the answer goes out with what is known
 FRESH_FOR: Final = 0.2  # s; asking again would take longer than the answer
+REST: Final = 2  # times what a long answer took, before the next one that waits
+MAX_REST: Final = 0.5  # s
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +32,8 @@ _log = logging.getLogger(__name__)
 class Pause(Enum):
     """Why an answer that is being made is interrupted."""
 
-    TURN = auto()  # others first, for it takes long
+    TURN = auto()  # others first, for it takes long to make
+    LONG = auto()  # until there is room, for it is long to send
     FRESH = auto()  # until counters and handshakes are up to date
 
 
@@ -37,41 +41,97 @@ class Pause(Enum):
 Answer = Iterator[Pause]
 
 
+class _Waiting(NamedTuple):
+    caller: str
+    size: int  # bytes of the call
+    answer: Answer
+
+
+class _Ring:
+    """Queues by caller, taken from in turn."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[_Waiting]] = {}  # in the order of their turns
+
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
+    def push(self, waiting: _Waiting) -> None:
+        self._queues.setdefault(waiting.caller, deque()).append(waiting)
+
+    def pop(self) -> _Waiting:
+        caller, queue = next(iter(self._queues.items()))
+        del self._queues[caller]
+        waiting = queue.popleft()
+        if queue:
+            self._queues[caller] = queue
+        return waiting
+
+    def clear(self) -> None:
+        self._queues.clear()
+
+
 class Turns:
-    """The queues. *refresh* brings counters up to date; *room*: whether more may be sent now."""
+    """The queues. *refresh* brings counters up to date; *room*: whether a long answer may go."""
 
     def __init__(self, refresh: Callable[[], Awaitable[None]], room: Callable[[], bool]) -> None:
         self._refresh = refresh
         self._room = room
-        self._queues: dict[str, deque[tuple[Answer, int]]] = {}  # in the order of their turns
-        self._stale: list[tuple[str, Answer, int]] = []
-        self._waiting: Counter[str] = Counter()  # by caller; both of the above
-        self._size = 0
+        self._short = _Ring()
+        self._long = _Ring()
+        self._stale: list[_Waiting] = []
+        self._calls: Counter[str] = Counter()  # by caller, in all of the above
+        self._bytes = 0
         self._scheduled = False
+        self._current: _Waiting | None = None  # the long answer that is made or sent
+        self._sent = False  # whether it is made, and goes out
+        self._began = 0.0
+        self._rest_until = 0.0
         self._refreshed = -FRESH_FOR
         self._refreshing: asyncio.Future[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-
-    def put(self, call: Header, answer: Answer) -> None:
-        """Make *answer* in one of the next `serve`. Raises CallError for who asks too much."""
-        caller, size = call.sender, call.body_size
-        most = MAX_WAITING if self._size < MAX_WAITING_BYTES else 1
-        if self._waiting[caller] >= most:
-            raise CallError(LIMITS_EXCEEDED, f"{most} calls of yours wait for an answer.")
-        self._waiting[caller] += 1
-        self._size += size
-        self._queue(caller, answer, size)
-
-    def resume(self) -> None:
-        """Serve soon: there may be room again."""
-        if self._queues and not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._resumed)
 
     @property
     def fresh(self) -> bool:
         """Whether counters are as new as anybody may want."""
         return asyncio.get_running_loop().time() - self._refreshed < FRESH_FOR
+
+    def put(self, call: Header, answer: Answer) -> None:
+        """Make *answer* in one of the next `serve`. Raises CallError for who asks too much."""
+        most = MAX_WAITING if self._bytes < MAX_WAITING_BYTES else 1
+        if self._calls[call.sender] >= most:
+            raise CallError(LIMITS_EXCEEDED, f"{most} calls of yours wait for an answer.")
+        self._calls[call.sender] += 1
+        self._bytes += call.body_size
+        self._short.push(_Waiting(call.sender, call.body_size, answer))
+
+    def serve(self) -> None:
+        """Go round the callers, as far as a turn of the loop allows; the rest follows."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + TURN
+        while (waiting := self._next(loop.time())) is not None:
+            self._go_on(waiting)
+            if loop.time() > until:
+                self._resume()
+                return
+
+    def drained(self) -> None:
+        """All that was to be sent went out."""
+        if self._sent:
+            loop = asyncio.get_running_loop()
+            took = loop.time() - self._began
+            self._current, self._sent = None, False
+            if self._long:
+                rest = min(REST * took, MAX_REST)
+                self._rest_until = loop.time() + rest
+                loop.call_later(rest, self._resume)
+        elif self._long and self._current is None:
+            self._resume()
+
+    def disconnected(self) -> None:
+        """There is nobody any more: what waits for room is answered into the void."""
+        self._current, self._sent = None, False
+        self._resume()
 
     async def close(self) -> None:
         """Answer nobody any more."""
@@ -79,46 +139,43 @@ class Turns:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._queues.clear()
+        self._short.clear()
+        self._long.clear()
 
-    def _queue(self, caller: str, answer: Answer, size: int) -> None:
-        self._queues.setdefault(caller, deque()).append((answer, size))
+    def _next(self, now: float) -> _Waiting | None:
+        if self._short:
+            return self._short.pop()
+        if self._long and self._current is None and now >= self._rest_until and self._room():
+            self._current, self._began = self._long.pop(), now
+            return self._current
+        return None
+
+    def _go_on(self, waiting: _Waiting) -> None:
+        """Make an answer up to its next pause."""
+        match next(waiting.answer, None):
+            case Pause.TURN:
+                self._short.push(waiting)
+            case Pause.LONG:
+                self._long.push(waiting)
+            case Pause.FRESH:
+                self._stale.append(waiting)
+                if self._watching is None:
+                    self._watching = asyncio.get_running_loop().create_task(self._watch())
+            case None:
+                self._bytes -= waiting.size
+                self._calls[waiting.caller] -= 1
+                if not self._calls[waiting.caller]:
+                    del self._calls[waiting.caller]
+                self._sent = self._sent or waiting is self._current
+
+    def _resume(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._resumed)
 
     def _resumed(self) -> None:
         self._scheduled = False
         self.serve()
-
-    def serve(self) -> None:
-        """Go round the callers, as far as a turn of the loop and the bus allow."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + TURN
-        while self._queues and self._room():
-            caller, queue = next(iter(self._queues.items()))
-            del self._queues[caller]
-            answer, size = queue.popleft()
-            pause = next(answer, None)
-            if pause is Pause.TURN:
-                queue.appendleft((answer, size))
-            elif pause is Pause.FRESH:
-                self._stale.append((caller, answer, size))
-                self._begin_refresh()
-            else:
-                self._done(caller, size)
-            if queue:
-                self._queues[caller] = queue
-            if loop.time() > until:
-                self.resume()
-                return
-
-    def _done(self, caller: str, size: int) -> None:
-        self._size -= size
-        self._waiting[caller] -= 1
-        if not self._waiting[caller]:
-            del self._waiting[caller]
-
-    def _begin_refresh(self) -> None:
-        if self._watching is None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:
         """Wait for one refresh, then let those on who waited for it."""
@@ -134,6 +191,6 @@ class Turns:
         # else it goes on, and the next to ask waits for this one
         self._watching = None
         stale, self._stale = self._stale, []
-        for caller, answer, size in stale:
-            self._queue(caller, answer, size)
-        self.resume()
+        for waiting in stale:
+            self._short.push(waiting)
+        self.serve()
