@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from ..bus.client import Client
 from .output import CommandError, Output, Status
-from .session import snapshot
+from .session import ask, look
 from .states import STATES
-from .view import Peer, in_order
+from .view import Peer, Snapshot, in_order
 
 #: Names that are passed on to a shell; others are chosen by their nodes to be trouble.
 _HARMLESS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _IN_DEVICE: Final = ("configured", "connected", "idle", "lost")
+_PATIENCE: Final = 2.0  # s; somebody has pressed Tab and waits
 _ID: Final = 12  # digits of a node id that are offered for one that no name tells
 
 
@@ -23,9 +26,14 @@ def print_candidates(output: Output, verb: str) -> Status:
 
     Silent where there is nothing to complete, also when the service does not run.
     """
+
+    async def work(client: Client) -> Snapshot:
+        async with asyncio.timeout(_PATIENCE):
+            return await look(client)
+
     try:
-        peers = in_order(snapshot().peers.values())
-    except CommandError:
+        peers = in_order(ask(work).peers.values())
+    except (CommandError, TimeoutError):
         return Status.OK
     for line in candidates(peers, verb):
         output.line(line)

@@ -16,9 +16,9 @@ from .terminal import printable
 from .units import counted, span
 from .view import Manager, Peer, Snapshot, Values
 
-#: Seconds that an answer may take: somebody may have to find a password, and a new key is only
-#: used once everybody has heard of it.
-PATIENCE: Final = 120.0
+#: Seconds that an answer may take: longer than the service waits for somebody to find a password,
+#: and than a new key needs to be known everywhere.
+PATIENCE: Final = 330.0
 
 _LOG_CONTROL: Final = "org.freedesktop.LogControl1"
 _LOG_CONTROL_PATH: Final = "/org/freedesktop/LogControl1"
@@ -91,6 +91,8 @@ async def _admit(client: Client, *, text: str, member: str) -> Peer:
 def probe(output: Output, text: str) -> Status:
     async def work(client: Client) -> tuple[Peer, int]:
         path, peer = _find(text, await look(client))
+        if not peer.address:
+            raise CommandError(f"{_named(peer)} is no node: it has no mesh address to answer at")
         try:
             return peer, await change(client, path, PEER, "Probe")
         except CallError as error:

@@ -143,6 +143,8 @@ def test_probe_tells_the_round_trip(mesh: Service, bus: dict[str, str]) -> None:
     assert run("probe", "n3", **bus).out == "peer n3 answers in 1.23 ms\n"
     answer = json.loads(run("probe", "n3", "--json", **bus).out)
     assert answer["time_us"] == 1234 and answer["peer"]["Name"] == "n3"
+    mesh.publish(peers=(peer("s1", address=""),))
+    assert "is no node" in run("probe", "s1", **bus).err
     mesh.controller.refusal = CallError(errors.NO_REPLY, "peer 5 does not answer")
     done = run("probe", "n3", **bus)
     assert done.status == 1 and "peer n3 does not answer\n" in done.err and "doctor" in done.err
