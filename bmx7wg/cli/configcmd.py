@@ -17,6 +17,7 @@ from .terminal import Terminal, printable, width
 from .units import counted
 
 _WIDEST: Final = 40  # columns of "key = value" up to which the origins stand below each other
+_LONGEST: Final = 80  # columns of a list that stands in one line
 _SECRET: Final = "preshared-key"
 
 
@@ -100,13 +101,23 @@ def _lines(loaded: Loaded, terminal: Terminal) -> Iterator[str]:
         if here != section:
             yield ("\n" if section else "") + terminal.paint(f"[{here}]", "bold")
             section = here
-        yield _with_origin(f"{name} = {_toml(name, value)}", loaded.origins[key], terminal)
+        first, *more = _setting(name, value)
+        yield _with_origin(first, loaded.origins[key], terminal)
+        yield from more
     for peer, origin in zip(loaded.config.peers, loaded.peers, strict=True):
         yield ""
         yield _with_origin("[[peer]]", origin, terminal, "bold")
         for name, value in said_of(peer).items():
             # It is nobody's to see, and root may look over somebody's shoulder.
-            yield f"# {_SECRET} is set" if name == _SECRET else f"{name} = {_toml(name, value)}"
+            yield from [f"# {_SECRET} is set"] if name == _SECRET else _setting(name, value)
+
+
+def _setting(name: str, value: object) -> list[str]:
+    """A key and its value, in a line or, for a long list, a line for each item."""
+    line = f"{name} = {_toml(name, value)}"
+    if not isinstance(value, (tuple, list)) or width(line) <= _LONGEST:
+        return [line]
+    return [f"{name} = [", *(f"  {_toml(name, item)}," for item in value), "]"]
 
 
 def _with_origin(text: str, origin: str, terminal: Terminal, style: str = "") -> str:

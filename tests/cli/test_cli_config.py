@@ -112,7 +112,8 @@ def test_changes_made_on_the_bus_are_told_apart(tmp_path: Path) -> None:
     done = show(tmp_path, state)
     parsed = tomllib.loads(done.out)
     assert parsed["trust"]["blocked"] == [N4, N3]
-    assert f"# {tmp_path}/config.toml:1, {state}/bus.toml:2\n" in done.out
+    origin = f"# {tmp_path}/config.toml:1, {state}/bus.toml:2"
+    assert f"blocked = [{'':31}{origin}\n  \"{N4}\",\n  \"{N3}\",\n]\n" in done.out
     # What the administrator's files say of a key, the bus does not undo.
     assert parsed["peer"] == [
         {"public-key": K2, "node-id": N3},
