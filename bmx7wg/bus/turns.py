@@ -1,9 +1,9 @@
 """Calls that wait to be answered: a queue per caller, and the callers take turns.
 
 However much one asks, another waits for one short answer of his at most. Long answers go out one
-at a time, made only when there is little to be sent, so that they are new when they go out; and
-while others wait to be made they take a third of the time, for the bus serves nobody else while
-it carries one.
+at a time, made only when there is little to be sent, so that they are new when they go out. Until
+the bus has one, a short answer waits behind it; so they may have a third of the time and no more,
+counted over half a second.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MAX_WAITING: Final = 128  # calls of one caller; as many as dbus-daemon lets wai
 MAX_WAITING_BYTES: Final = 16 * 1024 * 1024  # of all; beyond it one call of each caller waits
 REFRESH_TIMEOUT: Final = 1.0  # s; then the answer goes out with what is known
 FRESH_FOR: Final = 0.2  # s; asking again would take longer than the answer
-REST: Final = 2  # times what a long answer took, before the next one that waits
-MAX_REST: Final = 0.5  # s
+LONG_SHARE: Final = 1 / 3  # of the time that long answers may take
+LONG_CREDIT: Final = 0.5  # s that they may take before it is counted; a desktop's start
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,9 @@ class Turns:
         self._current: _Waiting | None = None  # the long answer that is made or sent
         self._sent = False  # whether it is made, and goes out
         self._began = 0.0
-        self._rest_until = 0.0
+        self._credit = LONG_CREDIT
+        self._counted = 0.0  # when that was so
+        self._rest: asyncio.TimerHandle | None = None
         self._refreshed = -FRESH_FOR
         self._refreshing: asyncio.Future[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -118,14 +120,12 @@ class Turns:
     def drained(self) -> None:
         """All that was to be sent went out."""
         if self._sent:
-            loop = asyncio.get_running_loop()
-            took = loop.time() - self._began
+            now = asyncio.get_running_loop().time()
+            earned = LONG_SHARE * (now - self._counted)
+            self._credit = min(self._credit + earned, LONG_CREDIT) - (now - self._began)
+            self._counted = now
             self._current, self._sent = None, False
-            if self._long:
-                rest = min(REST * took, MAX_REST)
-                self._rest_until = loop.time() + rest
-                loop.call_later(rest, self._resume)
-        elif self._long and self._current is None:
+        if self._long and self._current is None:
             self._resume()
 
     def disconnected(self) -> None:
@@ -139,16 +139,23 @@ class Turns:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._rest is not None:
+            self._rest.cancel()
         self._short.clear()
         self._long.clear()
 
     def _next(self, now: float) -> _Waiting | None:
         if self._short:
             return self._short.pop()
-        if self._long and self._current is None and now >= self._rest_until and self._room():
-            self._current, self._began = self._long.pop(), now
-            return self._current
-        return None
+        if not self._long or self._current is not None or not self._room():
+            return None
+        rest = -self._credit / LONG_SHARE - (now - self._counted)
+        if rest > 0:
+            if self._rest is None:
+                self._rest = asyncio.get_running_loop().call_later(rest, self._rested)
+            return None
+        self._current, self._began = self._long.pop(), now
+        return self._current
 
     def _go_on(self, waiting: _Waiting) -> None:
         """Make an answer up to its next pause."""
@@ -167,6 +174,10 @@ class Turns:
                 if not self._calls[waiting.caller]:
                     del self._calls[waiting.caller]
                 self._sent = self._sent or waiting is self._current
+
+    def _rested(self) -> None:
+        self._rest = None
+        self.serve()
 
     def _resume(self) -> None:
         if not self._scheduled:
