@@ -29,7 +29,7 @@ class Policy:
 
     def objection(self, node_id: NodeId) -> tuple[PeerEvent, str] | None:
         if node_id in self.blocked:
-            return PeerEvent.BLOCKED, "blocked by the configuration"
+            return PeerEvent.BLOCKED, "blocked by the administrator"
         if self.listed_only and node_id not in self.listed:
             return PeerEvent.DISTRUSTED, "not in the configuration's list of trusted nodes"
         return None

@@ -31,7 +31,7 @@ def test_a_blocked_node_is_kept_out_even_by_a_new_start(make_mesh: MakeMesh) -> 
     n1.stop()
     n1.start()
     n1.wait_ready()
-    assert wait_state(n1, "n2", "blocked").reason == "blocked by the configuration"
+    assert wait_state(n1, "n2", "blocked").reason == "blocked by the administrator"
     n1.bus.call(NAME, path, PEER, "Unblock")
     wait_state(n1, "n2", "connected", timeout=CONNECT)
     ping(n1, n2)
