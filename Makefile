@@ -8,7 +8,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
 SOURCE := build/deb/bmx7-wg
-MANPAGES := $(patsubst docs/%.rst,build/man/%,$(wildcard docs/*.[1-8].rst))
+MANPAGES := $(patsubst docs/%.rst,build/man/%,$(wildcard docs/*.[1-8].rst)) \
+	build/man/org.bmx7.WireGuard1.5
 
 # Debian packages, for each purpose beyond the one before.
 BUILD := build-essential debhelper dh-python dpkg-dev pybuild-plugin-pyproject python3-all \
@@ -70,6 +71,13 @@ man: $(MANPAGES) ## the manual pages, in build/man/
 build/man/%: docs/%.rst
 	@mkdir -p $(@D)
 	rst2man --strict $< $@
+
+build/man/org.bmx7.WireGuard1.5: docs/bus-manual docs/org.bmx7.WireGuard1.5.in \
+		dbus/org.bmx7.WireGuard1.xml
+	@mkdir -p $(@D)
+	$< >$@.rst
+	rst2man --strict $@.rst $@
+	rm $@.rst
 
 deps: ## install from Debian what all the others need
 	$(call install,$(BUILD) $(RUN) $(CHECK) $(BOOT))
