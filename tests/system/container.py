@@ -156,8 +156,13 @@ class Bridge:
 
 
 @contextlib.contextmanager
-def booted(root: roots.Root, count: int) -> Iterator[list[Container]]:
-    """Boot `count` copies of a root file system, joined by a bridge; certain to be gone after."""
+def booted(
+    root: roots.Root, count: int, prepare: Callable[[Path], None] = lambda copy: None
+) -> Iterator[list[Container]]:
+    """Boot `count` copies of a root file system, joined by a bridge; certain to be gone after.
+
+    `prepare` may change each copy before it boots.
+    """
     with contextlib.ExitStack() as stack:
         source = root.path()
         directory = stack.enter_context(roots.scratch(root.suite))
@@ -166,7 +171,7 @@ def booted(root: roots.Root, count: int) -> Iterator[list[Container]]:
         containers = []
         for number in range(count):
             name = f"{root.suite}{number}"
-            container = _start(name, source, directory / name)
+            container = _start(name, source, directory / name, prepare)
             stack.callback(container.power_off)
             bridge.connect(container.leader)
             containers.append(container)
@@ -190,9 +195,10 @@ def wait_for(
         time.sleep(interval)
 
 
-def _start(name: str, source: Path, directory: Path) -> Container:
+def _start(name: str, source: Path, directory: Path, prepare: Callable[[Path], None]) -> Container:
     directory.mkdir()
     roots.copy(source, directory)
+    prepare(directory)
     (directory / "etc/hostname").write_text(f"{name}\n")
     (directory / "etc/machine-id").write_text("")  # each boots as a machine of its own
     environment = dict(ENVIRONMENT)
@@ -205,6 +211,7 @@ def _start(name: str, source: Path, directory: Path) -> Container:
         process = subprocess.Popen(
             [
                 *("sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"),
+                *roots.DIE_WITH_US,
                 "systemd-nspawn",
                 f"--directory={directory}",
                 f"--machine={name}-{os.getpid()}",

@@ -13,6 +13,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import roots
+
 BOOT_TIMEOUT = 240.0  # s; 30 s on an idle machine
 DISK_SIZE = "3G"  # sparse
 RESULTS_SIZE = 16 * 1024 * 1024  # bytes
@@ -100,6 +102,7 @@ def boot(root: Path, jobs: list[Job], directory: Path) -> Run:
     with console.open("wb") as output:
         process = subprocess.Popen(
             [
+                *roots.DIE_WITH_US,
                 "qemu-system-x86_64",
                 *("-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"),
                 *("-m", str(MEMORY_MB), "-nographic", "-no-reboot", "-nic", "none"),

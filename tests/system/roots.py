@@ -24,6 +24,9 @@ COMMAND_TIMEOUT = 300.0  # s
 TREE = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("BMX7WG_CACHE") or TREE / ".cache")
 
+# Guests end with the process that tests, whatever ends that.
+DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+
 # What apt must know to reach its mirrors; the rest of this machine's settings is its own affair.
 APT_OPTION = re.compile(r'^Acquire::(Check-Date|Check-Valid-Until|Retries|https?::[^ ]+) "[^"]+";$')
 
@@ -72,6 +75,9 @@ def scratch(name: str) -> Iterator[Path]:
     Not in /tmp: overlayfs can't have an upper layer on every kind of /tmp, and trees are big.
     """
     directory = CACHE / "run" / f"{name}.{os.getpid()}"
+    for other in directory.parent.glob("*.*"):
+        if not Path(f"/proc/{other.suffix[1:]}").exists():  # killed before it could clean up
+            shutil.rmtree(other, ignore_errors=True)
     directory.mkdir(parents=True)
     try:
         yield directory
