@@ -125,7 +125,8 @@ class Container:
         try:
             self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
-            self._process.kill()  # nspawn's death takes the container's PID 1 along
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.leader, signal.SIGKILL)  # and all with it; nspawn sees it and ends
             self._process.wait()
         _remove_group(self._group)
 
@@ -231,7 +232,7 @@ def _start(name: str, source: Path, directory: Path, prepare: Callable[[Path], N
     try:
         return Container(name=name, root=directory, process=process, group=group)
     except BaseException:
-        process.kill()
+        process.terminate()  # it shuts the container down
         process.wait()
         _remove_group(group)
         raise
