@@ -191,7 +191,7 @@ class Connection:
         )
 
     def _reply(self, call: Header, kind: Kind, body: bytes | bytearray, **fields: str) -> None:
-        if not call.flags & Flag.NO_REPLY_EXPECTED:
+        if not call.wants_no_reply:
             self._send(kind, body, reply_serial=call.serial, destination=call.sender, **fields)
 
     def _send(

@@ -34,7 +34,7 @@ from .tree import Object, Tree
 from .turns import Pause, Turns
 from .values import marshal
 from .verbs import Verbs
-from .wire import Flag, Header
+from .wire import Header
 
 #: Values for a method's result signature, or the marshalled body.
 Result = tuple[Any, ...] | bytes
@@ -84,7 +84,7 @@ class Dispatcher:
     def __call__(self, connection: Connection, call: Incoming) -> None:
         """Answer *call* when it is its caller's turn."""
         header = call.header
-        if header.flags & Flag.NO_REPLY_EXPECTED and header.member not in self._verbs.members:
+        if header.wants_no_reply and header.member not in self._verbs.members:
             return  # there is nothing to do but answer
         try:
             self._turns.put(header, self._answer(connection, call))
@@ -102,7 +102,7 @@ class Dispatcher:
             elif key == (PROPERTIES, "Set"):
                 self._set(connection, call, method)
             else:
-                if self._reads_counters(call, *key) and not self._turns.fresh:
+                if not self._turns.fresh and self._reads_counters(call, *key):
                     yield Pause.FRESH
                 result = yield from self._read(call, *key)
                 body = result if isinstance(result, bytes) else marshal(method.result, result)
@@ -175,10 +175,7 @@ class Dispatcher:
         """Whether the answer has properties in it that no signal keeps up to date."""
         if interface == PROPERTIES and method != "Set":
             item, names = self._asked(call)
-            properties = item.interface.properties
-            return item.interface.name == PEER and any(
-                properties[name].emits == "false" for name in names
-            )
+            return not item.encoder.counters.keys().isdisjoint(names)
         return method in ("GetManagedObjects", "Describe")
 
     def _asked(self, call: Incoming) -> tuple[Object, tuple[str, ...]]:

@@ -54,16 +54,19 @@ _BusType: Any = _library.BusType
 class Incoming:
     """A message that came in, its header checked, its body not decoded yet."""
 
-    __slots__ = ("header", "_body")
+    __slots__ = ("header", "_body", "_values")
 
     def __init__(self, header: Header, body: bytes) -> None:
         self.header: Final = header
         self._body = body
+        self._values: list[Any] | None = None
 
     @property
     def body(self) -> list[Any]:
         """The arguments as plain Python values (see `values`). Raises ValueError."""
-        return unmarshal(self.header.signature, self._body, order=self.header.order)
+        if self._values is None:
+            self._values = unmarshal(self.header.signature, self._body, order=self.header.order)
+        return self._values
 
 
 class Owner(Protocol):

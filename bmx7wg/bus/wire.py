@@ -53,6 +53,9 @@ class Flag(IntFlag):
     ALLOW_INTERACTIVE_AUTHORIZATION = 4
 
 
+_NO_REPLY: Final = int(Flag.NO_REPLY_EXPECTED)  # many times faster than the enumeration's
+
+
 class Framing(Exception):
     """The stream can't be followed any more: this is not D-Bus."""
 
@@ -73,6 +76,10 @@ class Header(NamedTuple):
     destination: str = ""
     sender: str = ""
     signature: str = ""
+
+    @property
+    def wants_no_reply(self) -> bool:
+        return bool(self.flags & _NO_REPLY)
 
 
 def message(
