@@ -69,13 +69,12 @@ class Container:
     def _find_leader(self) -> int | None:
         if self._process.poll() is not None:
             raise Failed(f"systemd-nspawn of {self.name} ended:\n{self.console()}")
-        pid = self._process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in map(int, children):
-            with contextlib.suppress(OSError):
-                command = Path(f"/proc/{child}/cmdline").read_bytes()
-                if b"systemd" in command.split(b"\0")[0] and _is_init(child):
-                    return child
+        for nspawn in _children(self._process.pid):
+            for child in _children(nspawn):
+                with contextlib.suppress(OSError):
+                    command = Path(f"/proc/{child}/cmdline").read_bytes()
+                    if b"systemd" in command.split(b"\0")[0] and _is_init(child):
+                        return child
         return None
 
     def console(self) -> str:
@@ -125,8 +124,7 @@ class Container:
         try:
             self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.leader, signal.SIGKILL)  # and all with it; nspawn sees it and ends
+            self._process.kill()  # and all in its PID namespace
             self._process.wait()
         _remove_group(self._group)
 
@@ -213,6 +211,7 @@ def _start(name: str, source: Path, directory: Path, prepare: Callable[[Path], N
             [
                 *("sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"),
                 *roots.DIE_WITH_US,
+                "--mount-proc",
                 "systemd-nspawn",
                 f"--directory={directory}",
                 f"--machine={name}-{os.getpid()}",
@@ -232,7 +231,7 @@ def _start(name: str, source: Path, directory: Path, prepare: Callable[[Path], N
     try:
         return Container(name=name, root=directory, process=process, group=group)
     except BaseException:
-        process.terminate()  # it shuts the container down
+        process.kill()  # and all in its PID namespace
         process.wait()
         _remove_group(group)
         raise
@@ -248,6 +247,14 @@ def _remove_group(group: Path) -> None:
     for directory, _, _ in os.walk(group, topdown=False):
         with contextlib.suppress(OSError):  # what is not empty is somebody's
             os.rmdir(directory)
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    return []
 
 
 def _is_init(pid: int) -> bool:

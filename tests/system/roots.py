@@ -24,9 +24,9 @@ COMMAND_TIMEOUT = 300.0  # s
 TREE = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("BMX7WG_CACHE") or TREE / ".cache")
 
-# Guests end with the process that tests, whatever ends that. Not KILL: a container outlives a
-# systemd-nspawn that couldn't shut it down.
-DIE_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+# Guests end with the process that tests, whatever ends that. The PID namespace is for containers,
+# which outlive their systemd-nspawn.
+DIE_WITH_US = ("setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork", "--kill-child")
 
 # What apt must know to reach its mirrors; the rest of this machine's settings is its own affair.
 APT_OPTION = re.compile(r'^Acquire::(Check-Date|Check-Valid-Until|Retries|https?::[^ ]+) "[^"]+";$')
