@@ -51,7 +51,8 @@ async def round_trip(address: IPv6Address) -> float:
         begun = time.monotonic()
         try:
             asking.send(_ECHO_REQUEST)
-            await asyncio.wait_for(asyncio.get_running_loop().sock_recv(asking, 64), _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.get_running_loop().sock_recv(asking, 64)
         except ConnectionRefusedError:
             pass  # port unreachable: an answer as well
         except OSError as error:

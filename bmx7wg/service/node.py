@@ -266,7 +266,8 @@ class Node:
         waits = [when - time.monotonic() for when in times if when is not None]
         waits += [self._parts.notifier.watchdog] if self._parts.notifier.watchdog else []
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.0, min(waits)) if waits else None)
+            async with asyncio.timeout(max(0.0, min(waits)) if waits else None):
+                await self._wake.wait()
 
     async def _shut_down(self) -> None:
         self._parts.notifier.stopping()
