@@ -22,7 +22,7 @@ SERVICE_FILES = {
     "etc/bmx7-wg/config.toml",
     "usr/bin/bmx7-wg",
     "usr/lib/NetworkManager/conf.d/80-bmx7-wg.conf",
-    "usr/lib/systemd/network/80-bmx7-wg.network",
+    "usr/lib/systemd/network/00-bmx7-wg.network",
     "usr/lib/systemd/system/bmx7-wg.service",
     "usr/lib/tmpfiles.d/bmx7-wg.conf",
     "usr/sbin/bmx7-wgd",
