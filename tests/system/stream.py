@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""Send echo requests to an IPv6 address at a steady rate until SIGTERM, then tell what came back.
+
+Runs in a guest, so it needs nothing but Python. Prints `sending` after the first answer, and at the
+end one line of JSON: `sent`, `lost` and `refused` (by our own kernel: no route, no address) as
+numbers of packets, `longest_ms` as the longest time to an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+RATE = 500  # per s
+GRACE = 5.0  # s for the last answers
+REQUEST, REPLY = 128, 129  # RFC 4443 section 4
+_PACKET = struct.Struct(
+    "!BBHHHI"
+)  # type, code, checksum (the kernel's), identifier, sequence, ours
+IDENTIFIER = 0x6277
+
+
+class Stream:
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.waiting: dict[int, float] = {}  # when sent, by number
+        self.sent = self.refused = 0
+        self.longest = 0.0
+        self.stopped = False
+        self.socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        self.socket.setblocking(False)
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while not self.stopped:
+            self.receive(due - time.monotonic())
+            while due <= time.monotonic():
+                self.send()
+                due += 1 / RATE
+        end = time.monotonic() + GRACE
+        while self.waiting and time.monotonic() < end:
+            self.receive(end - time.monotonic())
+
+    def send(self) -> None:
+        number = self.sent
+        self.sent += 1
+        packet = _PACKET.pack(REQUEST, 0, 0, IDENTIFIER, number & 0xFFFF, number)
+        self.waiting[number] = time.monotonic()
+        try:
+            self.socket.sendto(packet, (self.address, 0))
+        except OSError:
+            self.refused += 1
+            del self.waiting[number]
+
+    def receive(self, timeout: float) -> None:
+        if not select.select([self.socket], [], [], max(timeout, 0))[0]:
+            return
+        packet = self.socket.recv(2048)
+        if len(packet) != _PACKET.size:
+            return
+        kind, _, _, identifier, _, number = _PACKET.unpack(packet)
+        if (kind, identifier) == (REPLY, IDENTIFIER) and number in self.waiting:
+            self.longest = max(self.longest, time.monotonic() - self.waiting.pop(number))
+            if number == 0:
+                print("sending", flush=True)
+
+    def result(self) -> dict[str, int]:
+        return {
+            "sent": self.sent,
+            "lost": len(self.waiting),
+            "refused": self.refused,
+            "longest_ms": round(self.longest * 1000),
+        }
+
+
+def main() -> None:
+    stream = Stream(sys.argv[1])
+
+    def stop(*_: object) -> None:
+        stream.stopped = True
+
+    signal.signal(signal.SIGTERM, stop)
+    stream.run()
+    print(json.dumps(stream.result()))
+
+
+if __name__ == "__main__":
+    main()
