@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Callable, TypeVar
@@ -13,6 +14,9 @@ import pytest
 T = TypeVar("T")
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
+
+# Who starts the tests in the background has SIGINT ignored, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
