@@ -17,7 +17,7 @@ BUILD := build-essential debhelper dh-python dpkg-dev pybuild-plugin-pyproject p
 RUN := dbus-daemon iproute2 iputils-ping python3-cryptography python3-dbus-next python3-pyroute2 \
 	python3-systemd wireguard-go
 CHECK := black codespell fish flake8 isort libxml2-utils lintian man-db mypy nftables \
-	python3-hypothesis python3-pytest systemd wireguard-tools zsh
+	python3-hypothesis python3-pytest python3-pytest-xdist systemd wireguard-tools zsh
 BOOT := e2fsprogs mmdebstrap qemu-system-x86 systemd-container
 PEERS := tinc yggdrasil
 
