@@ -33,6 +33,7 @@ SERVICE_FILES = {
     "usr/share/fish/vendor_completions.d/bmx7-wg.fish",
     "usr/share/man/man1/bmx7-wg.1.gz",
     "usr/share/man/man5/bmx7-wg.toml.5.gz",
+    "usr/share/man/man5/org.bmx7.WireGuard1.5.gz",
     "usr/share/man/man8/bmx7-wgd.8.gz",
     "usr/share/polkit-1/actions/org.bmx7.WireGuard1.policy",
     "usr/share/zsh/vendor-completions/_bmx7-wg",
