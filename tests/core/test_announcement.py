@@ -120,7 +120,7 @@ members = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(members)
 def test_whatever_is_said_is_taken_or_refused(said: dict[str, Any]) -> None:
     try:

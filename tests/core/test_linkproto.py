@@ -309,6 +309,7 @@ def settled(count: int) -> World:
     return world
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_300_nodes_no_storm() -> None:
     world = settled(300)
