@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import __version__
+from ..core.backoff import Backoff
 from ..core.model import Changes, ManagerView, ServiceState
 from . import errors
 from .connection import Connection
@@ -155,10 +156,9 @@ class Bus:
             self._turns.disconnected()
             why = "the connection to the bus ended"
             self._state(False, why)
-            delay = FIRST_RETRY
+            backoff = Backoff(FIRST_RETRY, LAST_RETRY)
             while connection.closed.is_set():
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, LAST_RETRY)
+                await asyncio.sleep(backoff())
                 try:
                     connection = await self._connect()
                 except BusError as error:

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final
 
 from ..core.announcement import encode
+from ..core.backoff import Backoff
 from ..core.config import Bmx7Config
 from ..core.model import Announcement, Identified, Origin, SourceState, SourceStatus
 from .bmx7_command import CommandError, NoCommand, Unanswered
@@ -23,7 +24,7 @@ from .bmx7_peers import PeerBook
 from .bmx7_publish import Publisher, PublishError
 from .bmx7_received import Received
 from .bmx7_show import NodeIdentity
-from .bmx7_timing import Backoff, Timings
+from .bmx7_timing import Timings
 from .bmx7_watch import DirectoryWatch
 from .inotify import Event
 from .source import Observer
@@ -68,10 +69,10 @@ class Bmx7Source:
         # What is to be done when (monotonic s), and how patiently it is repeated
         self._examine_at = self._scan_at = self._look_at = self._publish_at = 0.0
         self._looked_at = -_NEVER
-        self._examine_backoff = Backoff(timings)
-        self._scan_backoff = Backoff(timings)
-        self._look_backoff = Backoff(timings)
-        self._publish_backoff = Backoff(timings)
+        self._examine_backoff = Backoff(timings.retry, timings.retry_longest)
+        self._scan_backoff = Backoff(timings.retry, timings.retry_longest)
+        self._look_backoff = Backoff(timings.retry, timings.retry_longest)
+        self._publish_backoff = Backoff(timings.retry, timings.retry_longest)
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="bmx7 discovery")

@@ -18,18 +18,3 @@ class Timings:
     settle: float = 2.0  # from bmx7's socket to its directories
     retry: float = 0.25  # the first repetition; each next one after twice the time
     retry_longest: float = 30.0
-
-
-class Backoff:
-    """Times between repetitions: each call returns twice the last one, up to the longest."""
-
-    def __init__(self, timings: Timings) -> None:
-        self._first, self._longest = timings.retry, timings.retry_longest
-        self._next = self._first
-
-    def __call__(self) -> float:
-        now, self._next = self._next, min(self._longest, 2 * self._next)
-        return now
-
-    def reset(self) -> None:
-        self._next = self._first

@@ -8,11 +8,11 @@ import time
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv6Address
 
+from ..core.backoff import Backoff
 from ..core.identity import key_text, public_key
 from ..core.mesh import Mesh
 from ..core.model import Applied, DesiredDevice, DeviceView
 from ..device.base import Device, DeviceError
-from .backoff import Backoff
 
 log = logging.getLogger("bmx7wg.device")
 
@@ -38,7 +38,9 @@ class DeviceKeeper:
         self._lock = asyncio.Lock()
         self._revision = -1  # of the mesh, as applied last
         self._touched = False
-        self._retry = Backoff(RETRY_FIRST, RETRY_LAST)
+        self._backoff = Backoff(RETRY_FIRST, RETRY_LAST)
+        #: When `tend` is to try again what failed (monotonic seconds); None if nothing did.
+        self.due: float | None = None
         #: What was reached last; None while there is no device.
         self.applied: Applied | None = None
         #: The same for those who look.
@@ -47,12 +49,7 @@ class DeviceKeeper:
     @property
     def tried(self) -> bool:
         """Whether there was an attempt, successful or not."""
-        return self.applied is not None or self._retry.due is not None
-
-    @property
-    def due(self) -> float | None:
-        """When `tend` is to try again what failed (monotonic seconds)."""
-        return self._retry.due
+        return self.applied is not None or self.due is not None
 
     def touched(self, sentence: str) -> None:
         """Something was done to the device by somebody else: see to it."""
@@ -102,8 +99,8 @@ class DeviceKeeper:
             await self._device.close()
 
     def _must_apply(self, mesh: Mesh) -> bool:
-        due = self._retry.due is not None and time.monotonic() >= self._retry.due
-        if self._retry.due is not None and self.applied is None:
+        due = self.due is not None and time.monotonic() >= self.due
+        if self.due is not None and self.applied is None:
             return due  # there is no device: not before its time, whatever changed
         return due or self._touched or mesh.revision != self._revision
 
@@ -132,9 +129,10 @@ class DeviceKeeper:
         told = whys[:SHOWN_FAILURES] + ([f"and {more} more"] if more > 0 else [])
         self._problem("; ".join(told))
         if whys:
-            self._retry.failed(time.monotonic())
+            self._try_again()
         else:
-            self._retry.succeeded()
+            self._backoff.reset()
+            self.due = None
 
     async def _begin(self, mesh: Mesh) -> None:
         """Open the device, and keep the peers of one that is there already."""
@@ -153,7 +151,10 @@ class DeviceKeeper:
         self._problem(sentence)
         self.applied = self.view = None
         mesh.device_lost(time.monotonic())
-        self._retry.failed(time.monotonic())
+        self._try_again()
+
+    def _try_again(self) -> None:
+        self.due = time.monotonic() + self._backoff()
 
 
 def _view(backend: str, desired: DesiredDevice, applied: Applied) -> DeviceView:

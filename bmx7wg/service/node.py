@@ -17,6 +17,7 @@ from typing import Protocol
 
 from .. import __version__
 from ..bus.errors import BusError
+from ..core.backoff import Backoff
 from ..core.config import ConfigError
 from ..core.identity import NodeId, public_key
 from ..core.mesh import Mesh
@@ -35,7 +36,6 @@ from ..core.settings import Settings
 from ..device.base import Device
 from ..discovery.source import Source
 from . import journal
-from .backoff import Backoff
 from .keeper import RETRY_FIRST, RETRY_LAST, DeviceKeeper
 from .notify import Notifier
 from .report import Report
@@ -350,8 +350,7 @@ class Node:
                 return
             except BusError as error:
                 self._report.problem("bus", str(error))
-                retry.failed(time.monotonic())
             finally:
                 self._bus_tried = True
                 self._wake.set()
-            await asyncio.sleep(retry.wait)
+            await asyncio.sleep(retry())
