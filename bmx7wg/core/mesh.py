@@ -238,11 +238,6 @@ class Mesh:
         due = (self._roster.holder(key) for key in self._sessions.due_probes(now))
         return [a for a in (self._roster.address(node) for node in due if node) if a]
 
-    def state(self, node_id: NodeId) -> PeerState | None:
-        """The state of a peer, None if there is no such peer."""
-        peer = self._table.get(node_id)
-        return peer.state if peer else None
-
     def address(self, node_id: NodeId) -> IPv6Address | None:
         """The mesh address of a peer that is in the device, None if it has none."""
         return self._roster.address(node_id) if self._roster.key_of(node_id) else None

@@ -103,15 +103,8 @@ class PeerTable:
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._peers.values())
 
-    def __len__(self) -> int:
-        return len(self._peers)
-
     def get(self, node_id: NodeId) -> Peer | None:
         return self._peers.get(node_id)
-
-    def wanted(self) -> Iterator[Peer]:
-        """The peers that belong into the device."""
-        return (peer for peer in self if peer.state in WANTED)
 
     # -- what the sources say -----------------------------------------------------------------
 

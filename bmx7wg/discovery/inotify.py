@@ -12,7 +12,6 @@ from typing import Final
 
 # linux/inotify.h
 IN_MODIFY: Final = 0x002
-IN_ATTRIB: Final = 0x004
 IN_CLOSE_WRITE: Final = 0x008
 IN_MOVED_FROM: Final = 0x040
 IN_MOVED_TO: Final = 0x080
