@@ -14,6 +14,12 @@ LINK_PORT: Final = 6276
 MIN_MTU: Final = 1280  # RFC 8200 5: the least an IPv6 link carries
 WIREGUARD_OVERHEAD: Final = 80  # outer IPv6 (40) + UDP (8) + WireGuard (32)
 
+# Networks between peers
+DEFAULT_BANDWIDTH: Final = 1000  # bit/s; bmx7's of an offer, and the least that a search wants
+DEFAULT_METRIC: Final = 1024  # of a route; the kernel's own for IPv6
+DEFAULT_TABLE: Final = 77  # the routing table of our own
+DEFAULT_RULE: Final = 30077  # its rule's priority: before the main table's 32766
+
 # Announcements
 MAX_PAYLOAD: Final = 4096  # bytes of JSON
 MAX_NETWORKS: Final = 64

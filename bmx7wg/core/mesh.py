@@ -30,6 +30,7 @@ from .model import (
     SourceState,
     SourceStatus,
     StaticPeer,
+    Surroundings,
     Withdrawn,
 )
 from .peers import Peer, PeerTable
@@ -88,7 +89,9 @@ class Mesh:
     # -- in ---------------------------------------------------------------------------------------
 
     def observe(
-        self, observation: Announced | Withdrawn | PathMetric | SourceStatus, now: float
+        self,
+        observation: Announced | Withdrawn | PathMetric | SourceStatus | Surroundings,
+        now: float,
     ) -> None:
         """Take in what a source saw."""
         if isinstance(observation, Announced):
@@ -97,7 +100,7 @@ class Mesh:
             self._table.withdrawn(observation, now)
         elif isinstance(observation, PathMetric):
             self._table.measured(observation.node_id, observation.metric, observation.hops)
-        else:
+        elif isinstance(observation, SourceStatus):
             if observation.interfaces != self._underlay:
                 self._underlay = observation.interfaces
                 self._revision += 1

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 
 from .identity import NodeId
+from .limits import DEFAULT_BANDWIDTH, DEFAULT_METRIC, DEFAULT_RULE, DEFAULT_TABLE
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+Interface = IPv4Interface | IPv6Interface  # an address and the network that it is in
 
 
 class Origin(StrEnum):
@@ -114,6 +123,60 @@ class StaticPeer:
         return self.node_id or NodeId.of_public_key(self.public_key)
 
 
+# -- networks: what the administrator offers and wants ---------------------------------------
+
+
+@dataclass(frozen=True)
+class OfferRule:
+    """An [[offer]]: a network that this node carries for others (design.md 6).
+
+    Either *network* itself, or, with *from_table*, what is in a routing table inside *network*
+    with a prefix length within the bounds.
+    """
+
+    network: Network
+    bandwidth: int = DEFAULT_BANDWIDTH  # bit/s
+    while_route: bool = False  # only while there is a route to it that is not through the mesh
+    from_table: int = 0  # a routing table's number; 0: none
+    min_prefix_length: int = 0
+    max_prefix_length: int = 128
+    aggregate: bool = True  # neighbouring prefixes of the table become one
+
+
+@dataclass(frozen=True)
+class Search:
+    """A [[search]]: networks that this node wants, in the words of bmx7's tunOut.
+
+    An offer matches if it and *network* are one inside the other and its prefix length is within
+    the bounds; what is then routed is the longer prefix of the two.
+    """
+
+    network: Network
+    name: str = ""  # empty: the network's text
+    min_prefix_length: int = -1  # -1: that of the network
+    max_prefix_length: int = 128
+    gateway_name: str = ""  # empty: any
+    gateway_id: NodeId | None = None
+    min_bandwidth: int = DEFAULT_BANDWIDTH  # bit/s; an offer of as much is as good as any other
+    rating: int = 100  # percent
+    hysteresis: int = 20  # percent, for the gateway that is in use
+    metric: int = DEFAULT_METRIC  # of the route
+    table: int = DEFAULT_TABLE
+    rule: int = DEFAULT_RULE  # priority of the rule that leads to the table
+    allow_overlap: bool = True  # a longer prefix of another search may be routed elsewhere
+    break_overlap: bool = True  # and this one's may break into a better, shorter one
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the rest of the system has of addresses and routes: all but our own device."""
+
+    addresses: frozenset[Address] = frozenset()  # of this machine
+    connected: frozenset[Network] = frozenset()  # prefixes that are on its links
+    routes: Mapping[int, frozenset[Network]] = field(default_factory=dict)  # by routing table
+    forwarding: frozenset[int] = frozenset()  # IP versions that are forwarded
+
+
 # -- observations: from discovery to the core -----------------------------------------------
 
 
@@ -174,7 +237,7 @@ class Identified:
     origin: Origin
 
 
-Observation = Announced | Withdrawn | PathMetric | SourceStatus | Identified
+Observation = Announced | Withdrawn | PathMetric | SourceStatus | Identified | Surroundings
 
 
 # -- the device: what it should be, what it is ----------------------------------------------
@@ -190,6 +253,30 @@ class DesiredPeer:
 
 
 @dataclass(frozen=True)
+class DesiredRoute:
+    """A chosen prefix, routed into the device."""
+
+    prefix: Network
+    table: int
+    metric: int
+
+
+@dataclass(frozen=True)
+class DesiredRule:
+    """What is to be looked up in *table*, for one IP version.
+
+    *mark*: packets with this firewall mark are left out (WireGuard's own); 0: none are.
+    *specific*: default routes of the table don't count (suppress_prefixlength 0, ip-rule(8)).
+    """
+
+    version: int
+    priority: int
+    table: int
+    mark: int = 0
+    specific: bool = False
+
+
+@dataclass(frozen=True)
 class DesiredDevice:
     """The whole wanted state; given to a device as often as one likes."""
 
@@ -199,8 +286,11 @@ class DesiredDevice:
     firewall_mark: int
     mtu: int  # 0: from the underlay interfaces
     underlay: tuple[str, ...]  # interfaces' names; empty: all but loopback and our own
-    addresses: tuple[IPv6Interface, ...]
+    addresses: tuple[Interface, ...]
     peers: Mapping[bytes, DesiredPeer]  # by public key
+    routes: tuple[DesiredRoute, ...] = ()
+    rules: tuple[DesiredRule, ...] = ()
+    forward: bool = False  # packets between the device and other links
 
 
 @dataclass(frozen=True)
@@ -289,6 +379,19 @@ class PeerView:
 
 
 @dataclass(frozen=True)
+class NetworkView:
+    """A network that somebody offers and this node searches."""
+
+    prefix: Network
+    gateway: NodeId | None  # None: nobody carries it at the moment
+    candidates: tuple[tuple[NodeId, int, str], ...]  # best first: node, tunnel metric, why not
+    table: int
+    metric: int
+    since: int  # µs since 1970; 0: there is no gateway
+    reason: str = ""  # why it is with this gateway, or with none; a sentence
+
+
+@dataclass(frozen=True)
 class DeviceView:
     name: str
     index: int
@@ -319,3 +422,5 @@ class Changes:
     device: DeviceView | None = None
     peers: tuple[PeerView, ...] = ()  # new or changed
     gone: tuple[NodeId, ...] = ()
+    networks: tuple[NetworkView, ...] = ()  # new or changed
+    networks_gone: tuple[Network, ...] = ()

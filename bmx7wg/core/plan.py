@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv6Interface, IPv6Network
 from typing import Final, TypeVar
 
 from .identity import key_text
 from .limits import CONNECTED_FOR
-from .model import ActualDevice, ActualPeer, DesiredDevice, DesiredPeer, Endpoint, Network
+from .model import (
+    ActualDevice,
+    ActualPeer,
+    DesiredDevice,
+    DesiredPeer,
+    Endpoint,
+    Interface,
+    Network,
+)
 
 _T = TypeVar("_T")
 
@@ -124,7 +131,7 @@ class SetUp:
 class AddAddress:
     """The kernel adds the connected route with it."""
 
-    address: IPv6Interface
+    address: Interface
 
     def __str__(self) -> str:
         return f"add address {self.address}"
@@ -132,7 +139,7 @@ class AddAddress:
 
 @dataclass(frozen=True)
 class RemoveAddress:
-    address: IPv6Interface
+    address: Interface
 
     def __str__(self) -> str:
         return f"remove address {self.address}"
@@ -142,7 +149,7 @@ class RemoveAddress:
 class AddRoute:
     """Put back the connected route of an address that is there."""
 
-    prefix: IPv6Network
+    prefix: Network
 
     def __str__(self) -> str:
         return f"add route {self.prefix}"

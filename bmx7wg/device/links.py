@@ -8,7 +8,7 @@ from ipaddress import IPv6Interface, IPv6Network
 from typing import Final
 
 from ..core.limits import MIN_MTU, WIREGUARD_OVERHEAD
-from ..core.model import DesiredDevice
+from ..core.model import DesiredDevice, Interface
 from ..core.plan import AddAddress, AddRoute, LinkOperation, RemoveAddress, Rename, SetMtu, SetUp
 from ..rtnetlink import IFF_LOOPBACK, RTPROT_KERNEL, Link, Route, Rtnetlink
 from .backend import OURS
@@ -28,7 +28,7 @@ class Standing:
     name: str
     index: int
     mtu: int
-    addresses: tuple[IPv6Interface, ...]
+    addresses: tuple[Interface, ...]
     underlay: dict[str, tuple[int, int]]  # name: index, MTU
 
 
