@@ -11,6 +11,12 @@ SOURCE := build/deb/bmx7-wg
 MANPAGES := $(patsubst docs/%.rst,build/man/%,$(wildcard docs/*.[1-8].rst)) \
 	build/man/org.bmx7.WireGuard1.5
 
+# The source tree as it is, without what git ignores, on standard output.
+TREE := git ls-files -z --cached --others --exclude-standard \
+	| tar --create --null --files-from=- --ignore-failed-read
+UPSTREAM = $(shell dpkg-parsechangelog --show-field=Version | sed 's/-[^-]*$$//')
+CHANGED = $(shell dpkg-parsechangelog --show-field=Timestamp)
+
 # Debian packages, for each purpose beyond the one before.
 BUILD := build-essential debhelper dh-python dpkg-dev pybuild-plugin-pyproject python3-all \
 	python3-docutils python3-setuptools python3-wheel
@@ -19,6 +25,8 @@ RUN := dbus-daemon iproute2 iputils-ping python3-cryptography python3-dbus-next 
 CHECK := black codespell fish flake8 isort libxml2-utils lintian man-db mypy nftables \
 	python3-hypothesis python3-pytest python3-pytest-xdist systemd wireguard-tools zsh
 BOOT := e2fsprogs mmdebstrap qemu-system-x86 systemd-container
+REPO := apt-utils gpg gpg-agent
+STDEB := python3-stdeb
 PEERS := tinc yggdrasil
 
 # $(call install,PACKAGES): those that are missing; the lists are fetched only if it can't be done
@@ -37,13 +45,13 @@ if (($${#missing[@]})); then \
 fi
 endef
 
-.PHONY: help demo check check-quick bench deb man deps clean
+.PHONY: help demo check check-quick bench deb repo stdeb man deps clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: ## build and install the package, run a mesh of five nodes, remove it again
-	$(call install,$(BUILD) $(RUN))
+	$(call install,$(BUILD) $(RUN) $(REPO))
 	@demo/demo.sh
 
 check: deps ## everything: style, tests, package, containers, virtual machine (20 minutes)
@@ -57,14 +65,28 @@ bench: ## all measurements of bench/
 	$(call install,$(RUN) $(PEERS) wireguard-tools)
 	@for bench in $$(find bench -maxdepth 1 -type f -executable | sort); do $$bench; done
 
-deb: ## the Debian packages, in build/deb/
+deb: ## the Debian packages and their source, in build/deb/
 	$(call install,$(BUILD) $(RUN) python3-hypothesis python3-pytest systemd)
 	@rm -rf build/deb
 	@mkdir -p $(SOURCE)
-	@git ls-files -z --cached --others --exclude-standard \
-		| tar --create --file=$(SOURCE).tar --null --files-from=- --ignore-failed-read
+	@$(TREE) >$(SOURCE).tar
 	@tar --extract --file=$(SOURCE).tar --directory=$(SOURCE)
-	cd $(SOURCE) && dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary
+	@tar --create --auto-compress --directory=build/deb --exclude=bmx7-wg/debian \
+		--sort=name --owner=0 --group=0 --numeric-owner --mode=go=rX,u+rw --mtime=@$(CHANGED) \
+		--file=build/deb/bmx7-wg_$(UPSTREAM).orig.tar.xz bmx7-wg
+	cd $(SOURCE) && dpkg-buildpackage --unsigned-source --unsigned-changes
+
+repo: deb ## a signed apt repository of the packages, in build/repo/
+	$(call install,$(REPO))
+	@demo/repository.sh
+
+stdeb: ## one package of the modules and commands alone, by stdeb from setup.cfg, in build/stdeb/
+	$(call install,$(BUILD) $(RUN) $(STDEB))
+	@rm -rf build/stdeb
+	@mkdir -p build/stdeb/bmx7-wg
+	@$(TREE) | tar --extract --directory=build/stdeb/bmx7-wg
+	cd build/stdeb/bmx7-wg && python3 setup.py --quiet --command-packages=stdeb.command \
+		sdist_dsc --compat=13 --dist-dir=.. bdist_deb
 
 man: $(MANPAGES) ## the manual pages, in build/man/
 
@@ -80,7 +102,7 @@ build/man/org.bmx7.WireGuard1.5: docs/bus-manual docs/org.bmx7.WireGuard1.5.in \
 	rm $@.rst
 
 deps: ## install from Debian what all the others need
-	$(call install,$(BUILD) $(RUN) $(CHECK) $(BOOT))
+	$(call install,$(BUILD) $(RUN) $(CHECK) $(BOOT) $(REPO) $(STDEB))
 
 clean: ## remove what the others made, except the cache of root file systems
 	rm -rf build *.egg-info .pybuild .pytest_cache .mypy_cache .hypothesis
