@@ -10,7 +10,7 @@ from enum import IntEnum, IntFlag
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from .values import PADDING, marshal, pad, unmarshal
+from .values import marshal, pad, unmarshal
 
 FIXED_HEADER: Final = 16  # bytes up to and including the length of the header fields
 MAX_MESSAGE: Final = 1 << 27  # bytes; the specification's limit
@@ -34,8 +34,6 @@ _FIELDS: Final = (
     (7, "sender", "s"),
     (8, "signature", "g"),
 )
-#: The number, and the signature of the value.
-_STARTS: Final = {number: bytes((number, 1, ord(type_), 0)) for number, _, type_ in _FIELDS}
 _pack_serial: Final = struct.Struct("<I").pack
 _TYPES: Final = {number: int if type_ == "u" else str for number, _, type_ in _FIELDS}
 
@@ -83,31 +81,43 @@ class Header(NamedTuple):
 
 
 def message(
-    kind: Kind, serial: int, body: bytes | bytearray = b"", *, flags: int = 0, **fields: str | int
+    kind: Kind,
+    serial: int,
+    body: bytes | bytearray = b"",
+    *,
+    flags: int = 0,
+    reply_serial: int = 0,
+    **texts: str,
 ) -> bytes:
-    """A whole message around a marshalled body; *fields* are named as in `Header`."""
-    out = bytearray(FIXED_HEADER)
+    """A whole message around a marshalled body; *texts* are the other fields of `Header`."""
+    size, before, after = _head(bool(reply_serial), **texts)
+    start = _START.pack(_LITTLE, kind, flags, _VERSION, len(body), serial, size)
+    reply = _pack_serial(reply_serial) if reply_serial else b""
+    return b"".join((start, before, reply, after, body))
+
+
+@lru_cache(256)  # signals apart, one message differs from another in its serials alone
+def _head(reply: bool, **texts: str) -> tuple[int, bytes, bytes]:
+    """The size of the header fields in bytes, then the fields up to a reply's serial and after."""
+    out = bytearray()
+    split = 0
     for number, name, type_ in _FIELDS:
-        value = fields.get(name)
-        if value:
-            out += PADDING[-len(out) & 7] + _field(number, type_, value)
-    _START.pack_into(
-        *(out, 0, _LITTLE, kind, flags, _VERSION, len(body), serial, len(out) - FIXED_HEADER)
-    )
+        if type_ == "u" and reply:
+            pad(out, 8)
+            out += _start(number, type_)
+            split = len(out)
+            out += bytes(4)
+        elif value := texts.get(name):
+            pad(out, 8)
+            out += _start(number, type_) + marshal(type_, (value,))
+    size = len(out)
     pad(out, 8)
-    return b"".join((out, body))
+    return size, bytes(out[:split]), bytes(out[split + 4 * reply :])
 
 
-def _field(number: int, type_: str, value: Any) -> bytes:
-    """A header field, to stand at a multiple of eight."""
-    if type_ == "u":
-        return b"%b%b" % (_STARTS[number], _pack_serial(value))
-    return _text_field(number, type_, value)
-
-
-@lru_cache(256)  # of names there are few, and peers' paths are told one after the other
-def _text_field(number: int, type_: str, value: str) -> bytes:
-    return _STARTS[number] + marshal(type_, (value,))
+def _start(number: int, type_: str) -> bytes:
+    """The number of a header field, and the signature of its value."""
+    return bytes((number, 1, ord(type_), 0))
 
 
 def sizes(data: bytes | bytearray, at: int = 0) -> tuple[int, int]:

@@ -29,8 +29,7 @@ class Writer:
         self._sock = sock
         self._failed = failed
         self._drained = drained
-        self._queue: deque[bytes] = deque()
-        self._rest = memoryview(b"")  # joined already, not sent yet
+        self._queue: deque[bytes | memoryview] = deque()
         self.backlog = 0  # bytes waiting to be sent
         self._scheduled = False
         self._full = False  # the socket; the loop tells when it isn't
@@ -55,18 +54,23 @@ class Writer:
         self._closed = True
         self._loop.remove_writer(self._sock)
         self._queue.clear()
-        self._rest = memoryview(b"")
         self.backlog = 0
 
     def flush(self) -> None:
         """Send what is queued, as far as it goes now."""
         if self._closed:
             return
+        queue = self._queue
         try:
-            while self._rest or self._join():
-                sent = self._sock.send(self._rest)
-                self._rest = self._rest[sent:]
+            while queue:
+                if len(queue) > 1:
+                    self._join()
+                sent = self._sock.send(queue[0])
                 self.backlog -= sent
+                if sent == len(queue[0]):
+                    queue.popleft()
+                else:
+                    queue[0] = memoryview(queue[0])[sent:]
         except BlockingIOError:
             self._full = True
             self._loop.add_writer(self._sock, self.flush)
@@ -80,11 +84,12 @@ class Writer:
         self._scheduled = False
         self._drained()
 
-    def _join(self) -> bool:
-        block: list[bytes] = []
-        size = 0
-        while self._queue and (not block or size + len(self._queue[0]) <= BLOCK):
-            block.append(self._queue.popleft())
-            size += len(block[-1])
-        self._rest = memoryview(b"".join(block) if len(block) > 1 else block[0] if block else b"")
-        return bool(block)
+    def _join(self) -> None:
+        """Make one block of what stands first, as far as it fits."""
+        queue = self._queue
+        block = [queue.popleft()]
+        size = len(block[0])
+        while queue and size + len(queue[0]) <= BLOCK:
+            size += len(queue[0])
+            block.append(queue.popleft())
+        queue.appendleft(b"".join(block) if len(block) > 1 else block[0])
