@@ -66,6 +66,7 @@ class Bmx7Source:
         self._scan_trouble = ""
         self._look_trouble: CommandError | None = None
         self._publish_trouble: PublishError | None = None
+        self._refresh = timings.refresh
         # What is to be done when (monotonic s), and how patiently it is repeated
         self._examine_at = self._scan_at = self._look_at = self._publish_at = 0.0
         self._looked_at = -_NEVER
@@ -80,6 +81,11 @@ class Bmx7Source:
     def announce(self, announcement: Announcement) -> None:
         self._publisher.say(encode(announcement))
         self._publish_at = 0.0
+        self._wake.set()
+
+    def follow_metrics(self, wanted: bool) -> None:
+        self._refresh = self._timings.follow if wanted else self._timings.refresh
+        self._look_at = min(self._look_at, monotonic() + self._refresh)
         self._wake.set()
 
     async def resync(self) -> None:
@@ -216,7 +222,7 @@ class Bmx7Source:
         if self._look_trouble or missing or not (self._own and self._interfaces):
             again = self._look_backoff()
         else:
-            again = self._timings.refresh
+            again = self._refresh
             self._look_backoff.reset()
         self._look_at = min(self._look_at, now + again)  # something may have happened meanwhile
 

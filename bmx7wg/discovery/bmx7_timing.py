@@ -12,6 +12,7 @@ class Timings:
     grace: float = 2.0  # bmx7 writes a deleted file anew within milliseconds
     relearn: float = 90.0  # a killed neighbour is forgotten after 70 s, a mesh learnt in 40
     refresh: float = 60.0  # bmx7's json plugin has the same rhythm
+    follow: float = 5.0  # the same while gateways are chosen by it; bmx7 chooses in this rhythm
     gather: float = 0.05  # new nodes come in bursts: one question for all of them
     pause: float = 0.5  # at least, between two questions
     command: float = 3.0  # a real bmx7 answers in 10 ms

@@ -78,6 +78,9 @@ class LinkSource:
         self._protocol.announce(announcement, time.monotonic())
         self._turn()
 
+    def follow_metrics(self, wanted: bool) -> None:
+        """A link knows no metric: the ways are one hop, and measured by who chooses."""
+
     async def resync(self) -> None:
         await self._begin()
         self._protocol.solicit(time.monotonic())

@@ -24,6 +24,9 @@ class Source(Protocol):
     def announce(self, announcement: Announcement) -> None:
         """Say this of ourselves from now on. The same again says nothing new."""
 
+    def follow_metrics(self, wanted: bool) -> None:
+        """Whether somebody chooses by the metrics of paths, so that they have to be fresh."""
+
     async def resync(self) -> None:
         """Read all anew and ask the others to speak up; for Synchronize() and `sync`."""
 

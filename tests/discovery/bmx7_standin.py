@@ -10,6 +10,7 @@ starts nodes n1, n2, … with their runtime directories ``DIR/n1``, … and the 
 What the files are, which events they cause, what the command prints and how it fails is as
 seen on bmx7's revision 9020896. ``--pace`` shortens all times of a mesh: 1 is a real one's.
 There is no routing: a primary address (``fd70::/16`` and the node id) is only told, not set.
+What a real one measures can be said here: ``bmx7 … -c metric=n3:5M``.
 """
 
 # Only what the command needs: it is run at every question.
@@ -125,6 +126,7 @@ class Daemon:
         self.own = Known(node_id, self.name, address, sqn, 0, 0)
         self.known = {node_id: self.own}
         self.synced: set[str] = set()
+        self.metrics: dict[str, str] = {}  # by name; else by hops
         self.begun = time.monotonic()
         self.writing = asyncio.Lock()
         self.received = self.runtime / "sms" / "rcvdSms"
@@ -296,7 +298,7 @@ class Daemon:
 
     def _originator(self, node: Known) -> Sequence[str]:
         dev, via = ("---", "---") if node is self.own else (f"to-{node.via}", node.via)
-        metric = METRICS[min(node.hops, len(METRICS) - 1)]
+        metric = self.metrics.get(node.name, METRICS[min(node.hops, len(METRICS) - 1)])
         short, sqn, hops = node.node_id[:8], str(node.sqn), str(node.hops)
         return (short, node.name, "nA", sqn, node.address, dev, via, metric, hops, "2")
 
@@ -323,6 +325,9 @@ class Daemon:
                 said = self._show(value)
             elif option == "syncSms" and "sms" in self.plugins:
                 said = self._sync(value)
+            elif option == "metric":
+                name, _, self.metrics[name] = value.partition(":")
+                said = ""
             else:
                 said = None
             if said is None:

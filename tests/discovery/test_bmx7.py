@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -169,6 +170,29 @@ def test_nodes_find_each_other_over_two_hops(mesh, run_async):
             for node in (n1, n2, n3):
                 assert node.withdrawn == []
                 assert node.refused() == {}
+
+    run_async(main())
+
+
+def test_metrics_are_fresh_while_somebody_chooses_by_them(mesh, run_async):
+    async def main() -> None:
+        start(mesh, "n1", "n2")
+        seldom = replace(QUICK, refresh=1000.0, follow=0.1)
+        node = Node(mesh.runtime("n1"), mesh.command, seldom)
+        other = Node(mesh.runtime("n2"), mesh.command)
+        await node.source.start()
+        await other.source.start()
+        try:
+            other.source.announce(announcement("n2"))
+            await node.has("n2")
+            node.source.follow_metrics(True)
+            mesh.tell("n1", "metric=n2:5M")
+            await until(lambda: node.metrics[id_of("n2")].metric == 5_000_000, "the new metric")
+            mesh.tell("n1", "metric=n2:7M")
+            await until(lambda: node.metrics[id_of("n2")].metric == 7_000_000, "the next one")
+        finally:
+            await node.source.stop()
+            await other.source.stop()
 
     run_async(main())
 

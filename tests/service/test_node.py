@@ -59,6 +59,9 @@ class FakeSource:
         self.announced.append(announcement)
         self.log.append("announced")
 
+    def follow_metrics(self, wanted: bool) -> None:
+        pass
+
     async def resync(self) -> None:
         ...
 
