@@ -45,7 +45,7 @@ if (($${#missing[@]})); then \
 fi
 endef
 
-.PHONY: help demo check check-quick bench deb repo stdeb man deps clean
+.PHONY: help demo check check-quick bench deb repo stdeb man completion deps clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -83,23 +83,37 @@ repo: deb ## a signed apt repository of the packages, in build/repo/
 stdeb: ## one package of the modules and commands alone, by stdeb from setup.cfg, in build/stdeb/
 	$(call install,$(BUILD) $(RUN) $(STDEB))
 	@rm -rf build/stdeb
-	@mkdir -p build/stdeb/bmx7-wg
-	@$(TREE) | tar --extract --directory=build/stdeb/bmx7-wg
-	cd build/stdeb/bmx7-wg && python3 setup.py --quiet --command-packages=stdeb.command \
-		sdist_dsc --compat=13 --dist-dir=.. bdist_deb
+	@mkdir -p build/stdeb/source
+	@$(TREE) | tar --extract --directory=build/stdeb/source
+	cd build/stdeb/source && python3 setup.py --quiet --command-packages=stdeb.command \
+		sdist_dsc --compat=13 bdist_deb
+	cp build/stdeb/source/deb_dist/*.deb build/stdeb
 
 man: $(MANPAGES) ## the manual pages, in build/man/
 
+# docutils before 0.20 sets literal blocks in a font that groff 1.23 doesn't know.
+define manpage
+rst2man --strict $(1) | sed '/^\.ft [CP]$$/d' >$@
+endef
+
 build/man/%: docs/%.rst
 	@mkdir -p $(@D)
-	rst2man --strict $< $@
+	$(call manpage,$<)
 
 build/man/org.bmx7.WireGuard1.5: docs/bus-manual docs/org.bmx7.WireGuard1.5.in \
 		dbus/org.bmx7.WireGuard1.xml
 	@mkdir -p $(@D)
 	$< >$@.rst
-	rst2man --strict $@.rst $@
+	$(call manpage,$@.rst)
 	rm $@.rst
+
+completion: build/completion/bash/bmx7-wg build/completion/fish/bmx7-wg.fish \
+	build/completion/zsh/_bmx7-wg ## the completion of the shells, in build/completion/
+
+build/completion/%: $(wildcard bmx7wg/cli/*.py)
+	@mkdir -p $(@D)
+	python3 -B -X utf8 -c 'from bmx7wg.cli.main import main; main()' \
+		completion $(notdir $(@D)) >$@
 
 deps: ## install from Debian what all the others need
 	$(call install,$(BUILD) $(RUN) $(CHECK) $(BOOT) $(REPO) $(STDEB))

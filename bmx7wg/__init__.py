@@ -1,3 +1,3 @@
 """bmx7-wg: one WireGuard device that finds and connects every node of a mesh."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
