@@ -36,6 +36,13 @@ def is_label(name: str) -> bool:
     return _LABEL.fullmatch(name) is not None
 
 
+def parse_label(name: str) -> str:
+    """*name* if it is a DNS label; ValueError says what is needed."""
+    if not is_label(name):
+        raise ValueError("letters, digits and inner hyphens, at most 63")
+    return name
+
+
 def encode(announcement: Announcement) -> bytes:
     """The announcement as JSON, at most 4096 bytes; ValueError if it doesn't fit."""
     members: dict[str, Any] = {"v": VERSION, "key": key_text(announcement.public_key)}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
+from . import offers, searches, staticpeers
 from .config import Config, Loaded
 from .identity import NodeId
-from .model import StaticPeer
-from .staticpeers import check_new, said_of
+from .model import OfferRule, Search, StaticPeer
 
 _HEADING = "# Written by bmx7-wgd: changes made on the system bus. Change them there.\n"
 _BLOCKED: Final = "trust.blocked"
+_Entry = TypeVar("_Entry", StaticPeer, OfferRule, Search)
 
 
 @dataclass(frozen=True)
@@ -22,38 +23,53 @@ class BusChanges:
 
     blocked: tuple[NodeId, ...] = ()
     peers: tuple[StaticPeer, ...] = ()
+    offers: tuple[OfferRule, ...] = ()
+    searches: tuple[Search, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> BusChanges:
         """Those that `text` wrote, after it was parsed."""
-        return cls(config.trust.blocked, config.peers)
+        return cls(config.trust.blocked, config.peers, config.offers, config.searches)
 
     def text(self) -> str:
         """As a configuration file in TOML; holds preshared keys."""
         blocked = "".join(f"  {json.dumps(str(node))},\n" for node in self.blocked)
         trust = f"\n[trust]\nblocked = [\n{blocked}]\n" if self.blocked else ""
-        return _HEADING + trust + "".join(_entry(peer) for peer in self.peers)
+        entries = [
+            *(_entry("peer", staticpeers.said_of(peer)) for peer in self.peers),
+            *(_entry("offer", offers.said_of(offer)) for offer in self.offers),
+            *(_entry("search", searches.said_of(search)) for search in self.searches),
+        ]
+        return _HEADING + trust + "".join(entries)
 
     def applied_to(self, config: Config) -> Config:
         """The administrator's configuration and these changes together.
 
-        The administrator's files come first: a peer that they name too is left to them.
+        The administrator's files come first: what they name too is left to them.
         """
         blocked = tuple(dict.fromkeys(config.trust.blocked + self.blocked))
         return replace(
             config,
             trust=replace(config.trust, blocked=blocked),
-            peers=config.peers + tuple(_new(self.peers, config.peers)),
+            peers=_joined(config.peers, self.peers, staticpeers.check_new),
+            offers=_joined(config.offers, self.offers, offers.check_new),
+            searches=_joined(config.searches, self.searches, searches.check_new),
         )
 
 
-def _new(peers: Iterable[StaticPeer], others: tuple[StaticPeer, ...]) -> Iterable[StaticPeer]:
-    for peer in peers:
+def _joined(
+    files: tuple[_Entry, ...],
+    changes: tuple[_Entry, ...],
+    check_new: Callable[[_Entry, Iterable[_Entry]], None],
+) -> tuple[_Entry, ...]:
+    joined = list(files)
+    for entry in changes:
         try:
-            check_new(peer, others)
+            check_new(entry, files)
         except ValueError:
             continue
-        yield peer
+        joined.append(entry)
+    return tuple(joined)
 
 
 def together(files: Loaded, kept: Loaded) -> Loaded:
@@ -64,12 +80,33 @@ def together(files: Loaded, kept: Loaded) -> Loaded:
         values[_BLOCKED] = config.trust.blocked
         named = [origins[_BLOCKED]] if files.config.trust.blocked else []
         origins[_BLOCKED] = ", ".join([*named, kept.origins[_BLOCKED]])
-    origin_of = dict(zip(kept.config.peers, kept.peers, strict=True))
-    origin_of.update(zip(files.config.peers, files.peers, strict=True))
-    return Loaded(config, values, origins, tuple(origin_of[peer] for peer in config.peers))
+    return Loaded(
+        config,
+        values,
+        origins,
+        _origins(config.peers, (kept.config.peers, kept.peers), (files.config.peers, files.peers)),
+        _origins(
+            config.offers, (kept.config.offers, kept.offers), (files.config.offers, files.offers)
+        ),
+        _origins(
+            config.searches,
+            (kept.config.searches, kept.searches),
+            (files.config.searches, files.searches),
+        ),
+    )
 
 
-def _entry(peer: StaticPeer) -> str:
-    # JSON's strings, numbers and lists of them are TOML's as well.
-    lines = [f"{key} = {json.dumps(value)}\n" for key, value in said_of(peer).items()]
-    return "\n[[peer]]\n" + "".join(lines)
+def _origins(
+    entries: Iterable[_Entry], *said: tuple[tuple[_Entry, ...], tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Where each of *entries* is from; of two that are equal, the later in *said* counts."""
+    origin_of: dict[_Entry, str] = {}
+    for told, origins in said:
+        origin_of.update(zip(told, origins, strict=True))
+    return tuple(origin_of[entry] for entry in entries)
+
+
+def _entry(section: str, said: Mapping[str, object]) -> str:
+    # JSON's strings, numbers, booleans and lists of them are TOML's as well.
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in said.items()]
+    return f"\n[[{section}]]\n" + "".join(lines)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from ipaddress import ip_interface, ip_network
+from typing import Any, Final, Protocol
 
 import tomllib
 
-from . import staticpeers
-from .announcement import is_label
+from . import offers, searches, staticpeers
+from .announcement import parse_label
 from .identity import NodeId
-from .limits import DEFAULT_DEVICE, DEFAULT_PORT, LOST_GRACE, MIN_MTU
-from .model import StaticPeer
-from .schema import Check, Choice, ListOf, Number, Problems, Text, lines_of, nearest
+from .limits import DEFAULT_DEVICE, DEFAULT_PORT, LOST_GRACE, MAX_ADDRESSES, MIN_MTU
+from .model import Interface, OfferRule, Search, StaticPeer
+from .prefixes import reserved
+from .schema import Boolean, Check, Choice, ListOf, Number, Problems, Text, lines_of, nearest
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class DeviceConfig:
     mtu: int = 0  # 0: from the underlay
     firewall_mark: int = 0x6277
     keepalive: int = 0  # s; 0: off
+    addresses: tuple[Interface, ...] = ()  # further ones, besides the mesh address
+    forward: bool = False  # packets between the device and other links
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,12 @@ class Config:
     discovery: DiscoveryConfig = DiscoveryConfig()
     trust: TrustConfig = TrustConfig()
     peers: tuple[StaticPeer, ...] = ()
+    offers: tuple[OfferRule, ...] = ()
+    searches: tuple[Search, ...] = ()
 
 
 def _node_name(text: str) -> str:
-    if text and not is_label(text):
-        raise ValueError("letters, digits and inner hyphens, at most 63")
-    return text
+    return parse_label(text) if text else ""
 
 
 def _interface_name(text: str) -> str:
@@ -105,6 +109,18 @@ def _command(text: str) -> str:
     return text
 
 
+def _own_address(text: str) -> Interface:
+    try:
+        interface = ip_interface(text)
+    except ValueError:
+        interface = None
+    if interface is None or "%" in text:
+        raise ValueError("an address such as 10.77.0.3/32 or 2001:db8::3/128")
+    if what := reserved(ip_network(interface.ip)):
+        raise ValueError(f"an address that is not inside {what}")
+    return interface
+
+
 #: Every key there is, and what is allowed.
 KEYS: Final[Mapping[str, Check]] = {
     "node.name": Text(_node_name),
@@ -115,6 +131,8 @@ KEYS: Final[Mapping[str, Check]] = {
     "device.mtu": Number(MIN_MTU, 65535 - 80, also=0),
     "device.firewall-mark": Number(1, 0xFFFFFFFF, also=0),
     "device.keepalive": Number(1, 65535, also=0),
+    "device.addresses": ListOf(_own_address, most=MAX_ADDRESSES),
+    "device.forward": Boolean(),
     "discovery.source": Choice("auto", "bmx7", "link"),
     "discovery.grace": Number(0, 86400),
     "discovery.bmx7.runtime-dir": Text(_path),
@@ -126,8 +144,29 @@ KEYS: Final[Mapping[str, Check]] = {
     "trust.secret-file": Text(_path),
 }
 _SECTIONS: Final = {key.rpartition(".")[0] for key in KEYS}
-_LATER: Final = ("offer", "search")  # sections of design.md that do nothing yet
-_PEERS: Final = "peer"
+
+
+class _Kind(Protocol):
+    """What there can be several of: a module with its keys and rules."""
+
+    @property
+    def KEYS(self) -> Mapping[str, Check]:  # noqa: N802
+        ...
+
+    def build(self, said: Mapping[str, Any], /) -> Any:
+        ...
+
+    def check_new(self, entry: Any, others: Iterable[Any], /) -> None:
+        ...
+
+
+_PEERS, _OFFERS, _SEARCHES = "peer", "offer", "search"
+#: The sections that are lists, in the order of `Loaded`'s fields.
+_KINDS: Final[Mapping[str, _Kind]] = {
+    _PEERS: staticpeers,
+    _OFFERS: offers,
+    _SEARCHES: searches,
+}
 
 
 class ConfigError(Exception):
@@ -151,13 +190,15 @@ class Loaded:
     """A configuration with, for each key, its value and where it comes from.
 
     ``origins`` has "FILE:LINE" (several, with commas, for a list that added up) or "default";
-    ``peers`` the origin of each of the configuration's peers.
+    ``peers``, ``offers`` and ``searches`` the origin of each of the configuration's.
     """
 
     config: Config
     values: Mapping[str, Any]
     origins: Mapping[str, str]
     peers: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
 
 
 def parse(sources: Iterable[ConfigSource]) -> Loaded:
@@ -170,10 +211,11 @@ def parse(sources: Iterable[ConfigSource]) -> Loaded:
         reading.read(source)
     if reading.problems.found:
         raise ConfigError(tuple(reading.problems.found))
-    config = _build(reading.said, tuple(reading.peers.values()))
+    entries = reading.entries
+    config = _build(reading.said, *(tuple(entries[kind].values()) for kind in _KINDS))
     values = {key: _value(config, key) for key in KEYS}
     origins = {key: reading.origins.get(key, "default") for key in KEYS}
-    return Loaded(config, values, origins, tuple(reading.peers))
+    return Loaded(config, values, origins, *(tuple(entries[kind]) for kind in _KINDS))
 
 
 class _Reading:
@@ -183,7 +225,7 @@ class _Reading:
         self.problems = Problems()
         self.said: dict[str, Any] = {}
         self.origins: dict[str, str] = {}
-        self.peers: dict[str, StaticPeer] = {}  # by origin
+        self.entries: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}  # by origin
 
     def read(self, source: ConfigSource) -> None:
         self._path = source.path
@@ -202,16 +244,13 @@ class _Reading:
                 self._table(value, key + ".")
             elif key in _SECTIONS:
                 self.problems.add(self._where(key), key, f"is a section; write [{key}]")
-            elif key == _PEERS and isinstance(value, list):
+            elif key in _KINDS and isinstance(value, list):
                 for number, entry in enumerate(value):
-                    self._peer(f"{_PEERS}[{number}]", entry)
-            elif key == _PEERS:
+                    self._entry(key, f"{key}[{number}]", entry)
+            elif key in _KINDS:
                 self.problems.add(self._where(key), key, f"is a list; write [[{key}]]")
-            elif key in _LATER:
-                what = "is not supported by this version; remove the section"
-                self.problems.add(self._where(f"{key}[0]"), key, what)
             else:
-                hint = nearest(key, [*KEYS, *_SECTIONS, _PEERS])
+                hint = nearest(key, [*KEYS, *_SECTIONS, *_KINDS])
                 self.problems.add(self._where(key), key, "unknown key" + hint)
 
     def _value(self, key: str, value: object) -> None:
@@ -228,32 +267,32 @@ class _Reading:
             self.said[key] = checked
             self.origins[key] = where
 
-    def _peer(self, place: str, entry: object) -> None:
-        said: dict[str, Any] = {}
+    def _entry(self, name: str, place: str, entry: object) -> None:
+        kind, said = _KINDS[name], dict[str, Any]()
         if not isinstance(entry, dict):
-            self.problems.add(self._where(place), place, f"is a list; write [[{_PEERS}]]")
+            self.problems.add(self._where(place), place, f"is a list; write [[{name}]]")
             return
         before = len(self.problems.found)
-        for name, value in entry.items():
-            where = self._where(f"{place}.{name}")
-            if name not in staticpeers.KEYS:
-                what = "unknown key" + nearest(name, staticpeers.KEYS)
-                self.problems.add(where, f"{_PEERS}.{name}", what)
+        for key, value in entry.items():
+            where = self._where(f"{place}.{key}")
+            if key not in kind.KEYS:
+                what = "unknown key" + nearest(key, kind.KEYS)
+                self.problems.add(where, f"{name}.{key}", what)
                 continue
             try:
-                said[name] = staticpeers.KEYS[name].check(value)
+                said[key] = kind.KEYS[key].check(value)
             except ValueError as error:
-                self.problems.add(where, f"{_PEERS}.{name}", str(error))
+                self.problems.add(where, f"{name}.{key}", str(error))
         if len(self.problems.found) > before:
             return
         where = self._where(place)
         try:
-            peer = staticpeers.build(said)
-            staticpeers.check_new(peer, self.peers.values())
+            built = kind.build(said)
+            kind.check_new(built, self.entries[name].values())
         except ValueError as error:
-            self.problems.add(where, _PEERS, str(error))
+            self.problems.add(where, name, str(error))
         else:
-            self.peers[where] = peer
+            self.entries[name][where] = built
 
 
 def _document(source: ConfigSource, problems: Problems) -> Mapping[str, Any]:
@@ -270,7 +309,12 @@ def _document(source: ConfigSource, problems: Problems) -> Mapping[str, Any]:
     return {}
 
 
-def _build(said: Mapping[str, Any], peers: tuple[StaticPeer, ...]) -> Config:
+def _build(
+    said: Mapping[str, Any],
+    peers: tuple[StaticPeer, ...],
+    offered: tuple[OfferRule, ...],
+    searched: tuple[Search, ...],
+) -> Config:
     def section(name: str) -> dict[str, Any]:
         prefix = name + "."
         return {
@@ -289,6 +333,8 @@ def _build(said: Mapping[str, Any], peers: tuple[StaticPeer, ...]) -> Config:
         ),
         trust=TrustConfig(**section("trust")),
         peers=peers,
+        offers=offered,
+        searches=searched,
     )
 
 

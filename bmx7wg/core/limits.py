@@ -7,6 +7,7 @@ from typing import Final
 
 # Addresses and ports
 MESH_PREFIX: Final = "fd77::/16"
+BMX7_PREFIX: Final = "fd70::/16"  # primary addresses of bmx7's nodes
 DEFAULT_DEVICE: Final = "wgBmx7"
 DEFAULT_PORT: Final = 6277
 LINK_GROUP: Final = "ff12::b7:6277"
@@ -18,7 +19,11 @@ WIREGUARD_OVERHEAD: Final = 80  # outer IPv6 (40) + UDP (8) + WireGuard (32)
 DEFAULT_BANDWIDTH: Final = 1000  # bit/s; bmx7's of an offer, and the least that a search wants
 DEFAULT_METRIC: Final = 1024  # of a route; the kernel's own for IPv6
 DEFAULT_TABLE: Final = 77  # the routing table of our own
+MAIN_TABLE: Final = 254  # linux/rtnetlink.h, RT_TABLE_MAIN
+MAX_TABLE: Final = 0xFFFFFFFF  # of routing tables, RTA_TABLE
 DEFAULT_RULE: Final = 30077  # its rule's priority: before the main table's 32766
+MAX_ADDRESSES: Final = 16  # of the device, besides the mesh address
+MAX_SEARCHES: Final = 256  # that may be added on the bus
 
 # Announcements
 MAX_PAYLOAD: Final = 4096  # bytes of JSON

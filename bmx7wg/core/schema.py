@@ -73,6 +73,30 @@ class Number:
         return value
 
 
+class NamedNumber:
+    """A number, or a word that stands for one."""
+
+    def __init__(self, number: Number, names: Mapping[str, int]) -> None:
+        self._number, self._names = number, names
+
+    def check(self, value: object) -> int:
+        if not isinstance(value, str):
+            return self._number.check(value)
+        if value not in self._names:
+            allowed = ", ".join(f'"{name}"' for name in self._names)
+            raise ValueError(f"{shown(value)} is not allowed; a number or one of {allowed}")
+        return self._names[value]
+
+
+class Boolean:
+    """true or false."""
+
+    def check(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"is {_kind(value)}; true or false is needed")
+        return value
+
+
 class ListOf:
     """A list of strings that *read* accepts; becomes a tuple of at most *most* items."""
 

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Network, ip_network
 from typing import Any, Final
 
-from .announcement import is_label, parse_endpoint
+from .announcement import parse_endpoint, parse_label
 from .identity import NodeId, key_text, parse_key
-from .limits import MESH_PREFIX
 from .model import Network, StaticPeer
+from .prefixes import MESH, parse_prefix
 from .schema import Check, ListOf, Number, Secret, Text
 
-_MESH: Final = IPv6Network(MESH_PREFIX)
 MAX_ALLOWED_IPS: Final = 64  # per peer, as many as an announcement can have
 
 
-def _name(text: str) -> str:
-    if not is_label(text):
-        raise ValueError("letters, digits and inner hyphens, at most 63")
-    return text
-
-
 def _prefix(text: str) -> Network:
-    try:
-        prefix = ip_network(text)
-    except ValueError:
-        raise ValueError("a prefix such as 10.1.0.0/16 or 2001:db8::/32") from None
-    if isinstance(prefix, IPv6Network) and prefix.overlaps(_MESH):
-        raise ValueError(f"a prefix outside {_MESH}: mesh addresses are computed")
+    prefix = parse_prefix(text)
+    if prefix.version == 6 and prefix.overlaps(MESH):
+        raise ValueError(f"a prefix outside {MESH}: mesh addresses are computed")
     return prefix
 
 
 #: The keys of a [[peer]]; `public-key` has to be there.
 KEYS: Final[Mapping[str, Check]] = {
-    "name": Text(_name),
+    "name": Text(parse_label),
     "public-key": Text(parse_key),
     "node-id": Text(NodeId.parse),
     "endpoint": Text(parse_endpoint),

@@ -39,6 +39,8 @@ port = 1
 mtu = 1280
 firewall-mark = 0xFFFFFFFF
 keepalive = 25
+addresses = ["10.77.0.3/24", "2001:db8::3"]
+forward = true
 [discovery]
 source = "link"
 grace = 0
@@ -62,6 +64,10 @@ secret-file = "/etc/secret"
         assert loaded.values[key] != load().values[key]
     config = loaded.config
     assert (config.device.firewall_mark, config.discovery.grace) == (0xFFFFFFFF, 0)
+    assert [str(address) for address in config.device.addresses] == [
+        "10.77.0.3/24",
+        "2001:db8::3/128",
+    ]
     assert config.discovery.link.interfaces == ("eth*", "!eth3")
     assert config.trust.nodes == config.trust.blocked
 
@@ -112,8 +118,8 @@ allowed-ips = ["192.0.2.0/24"]
         ),
         (
             f'[[peer]]\npublic-key = "{KEY}"\nallowed-ips = ["10.0.0.1/8"]',
-            '0.toml:3: peer.allowed-ips: "10.0.0.1/8" is not allowed; needed: a prefix such as '
-            "10.1.0.0/16 or 2001:db8::/32",
+            '0.toml:3: peer.allowed-ips: "10.0.0.1/8" is not allowed; needed: a prefix without '
+            "host bits, such as 10.0.0.0/8",
         ),
         (
             f'[[peer]]\npublic-key = "{KEY}"\nallowed-ips = ["fd77::/32"]',
@@ -226,8 +232,13 @@ def test_later_wins_and_lists_add_up() -> None:
             "inner hyphens, at most 63",
         ),
         (
-            '[[offer]]\nprefix = "::/0"',
-            "0.toml:1: offer: is not supported by this version; remove the section",
+            '[device]\naddresses = ["fd77::1/64"]',
+            '0.toml:2: device.addresses: "fd77::1/64" is not allowed; needed: an address that is '
+            "not inside fd77::/16 (the mesh's own addresses)",
+        ),
+        (
+            "[device]\nforward = 1",
+            "0.toml:2: device.forward: is a whole number; true or false is needed",
         ),
         ("a = 1\nb =", "0.toml:2: not valid TOML: Invalid value"),
         ("a = 1\na = 2", "0.toml:2: not valid TOML: Cannot overwrite a value"),
