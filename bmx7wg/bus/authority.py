@@ -25,6 +25,7 @@ from .wire import Flag, Header
 
 #: Actions of org.bmx7.WireGuard1.policy.
 MANAGE_PEERS: Final = NAME + ".manage-peers"
+MANAGE_NETWORKS: Final = NAME + ".manage-networks"
 ROTATE_KEY: Final = NAME + ".rotate-key"
 RELOAD: Final = NAME + ".reload"
 

@@ -44,6 +44,18 @@ class Controller(Protocol):
     async def probe(self, node_id: NodeId) -> int:
         """The round trip to a peer in µs."""
 
+    async def offer_network(self, said: Mapping[str, object]) -> None:
+        """Carry a network; *said* has the keys of an [[offer]] and plain values."""
+
+    async def withdraw_network(self, network: str) -> None:
+        """Carry a network no more."""
+
+    async def search_network(self, said: Mapping[str, object]) -> None:
+        """Look for networks; *said* has the keys of a [[search]] and plain values."""
+
+    async def forget_search(self, text: str) -> None:
+        """Look no more for what the search with this name or network is about."""
+
     async def rotate_key(self) -> str:
         """Switch to a new WireGuard key; its public half as text."""
 

@@ -21,6 +21,7 @@ from .names import (
     DEVICE_PATH,
     INTROSPECTABLE,
     MANAGER,
+    NETWORK_PREFIX,
     OBJECT_MANAGER,
     PEER,
     PEER_PREFIX,
@@ -152,10 +153,7 @@ class Dispatcher:
         if slow is not None:
             yield Pause.LONG
             return (yield from slow(call))
-        read = self._readers.get((interface, method))
-        if read is None:
-            raise CallError(errors.NOT_SUPPORTED, f"{method} is not supported by this version.")
-        return read(call)
+        return self._readers[interface, method](call)
 
     def _managed_objects(self, call: Incoming) -> SlowReader:
         """Make the entries bit by bit, and join them in the turn in which they are sent.
@@ -238,7 +236,9 @@ class Dispatcher:
             raise CallError(errors.INVALID_ARGUMENT, f"{error}.") from None
         # Two nodes may announce one key; the one in conflict is not it.
         found = [
-            path for path, item in self._peers() if getattr(item.view, "public_key", "") == text
+            path
+            for path, item in self._below(PEER_PREFIX)
+            if getattr(item.view, "public_key", "") == text
         ]
         if not found:
             raise CallError(errors.NO_SUCH_PEER, "There is no peer with this public key.")
@@ -247,24 +247,25 @@ class Dispatcher:
     def _in_conflict(self, path: str) -> bool:
         return bool(self._tree.objects[path].values(["State"])["State"] == "conflict")
 
-    def _peers(self) -> list[tuple[str, Object]]:
+    def _below(self, prefix: str) -> list[tuple[str, Object]]:
         return [
-            (path, item)
-            for path, item in self._tree.objects.items()
-            if path.startswith(PEER_PREFIX)
+            (path, item) for path, item in self._tree.objects.items() if path.startswith(prefix)
         ]
 
     def _describe(self, call: Incoming) -> SlowReader:
         device = self._tree.objects.get(DEVICE_PATH)
         manager = _described(self._tree.objects[ROOT])
         manager["refused"] = dict(self._controller.counters())
-        peers = []
-        for number, (_, item) in enumerate(self._peers(), 1):
-            peers.append(_json(_described(item)))
-            if number % _SLICE == 0:
-                yield Pause.TURN
-        parts = (_json(manager), _json(device and _described(device)), ",".join(peers))
-        return ('{"manager":%s,"device":%s,"peers":[%s]}' % parts,)
+        lists = []
+        for prefix in (PEER_PREFIX, NETWORK_PREFIX):
+            entries = []
+            for number, (_, item) in enumerate(self._below(prefix), 1):
+                entries.append(_json(_described(item)))
+                if number % _SLICE == 0:
+                    yield Pause.TURN
+            lists.append(",".join(entries))
+        parts = (_json(manager), _json(device and _described(device)), *lists)
+        return ('{"manager":%s,"device":%s,"peers":[%s],"networks":[%s]}' % parts,)
 
     def _object(self, path: str) -> Object:
         item = self._tree.objects.get(path)

@@ -9,11 +9,13 @@ NAME: Final = "org.bmx7.WireGuard1"
 ROOT: Final = "/org/bmx7/WireGuard1"
 DEVICE_PATH: Final = ROOT + "/device"
 PEER_PREFIX: Final = ROOT + "/peer/"
+NETWORK_PREFIX: Final = ROOT + "/network/"
 LOG_PATH: Final = "/org/freedesktop/LogControl1"
 
 MANAGER: Final = NAME + ".Manager"
 DEVICE: Final = NAME + ".Device"
 PEER: Final = NAME + ".Peer"
+NETWORK: Final = NAME + ".Network"
 LOG_CONTROL: Final = "org.freedesktop.LogControl1"
 
 BUS: Final = "org.freedesktop.DBus"  # the bus itself: its name and its interface
@@ -35,3 +37,11 @@ def peer_of(path: str) -> bytes:
     if peer_path(node_id) != path:
         raise ValueError("not the path of a peer")
     return node_id
+
+
+def network_path(prefix: str) -> str:
+    """The object path of a network, escaped as sd_bus_path_encode(3) does it."""
+    return NETWORK_PREFIX + "".join(
+        char if char.isalpha() or (char.isdigit() and at) else f"_{ord(char):02x}"
+        for at, char in enumerate(prefix)
+    )

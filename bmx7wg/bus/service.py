@@ -26,8 +26,10 @@ from .names import (
     LOG_PATH,
     MANAGER,
     NAME,
+    NETWORK,
     PEER,
     ROOT,
+    network_path,
     peer_path,
 )
 from .tree import Tree
@@ -78,6 +80,10 @@ class Bus:
             self._put(DEVICE_PATH, DEVICE, changes.device)
         for peer in changes.peers:
             self._put(peer_path(peer.node_id), PEER, peer)
+        for prefix in changes.networks_gone:
+            self._remove(network_path(str(prefix)))
+        for network in changes.networks:
+            self._put(network_path(str(network.prefix)), NETWORK, network)
 
     async def close(self) -> None:
         """Give the name back, send what is queued, disconnect."""

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from ..core.identity import NodeId
-from . import errors
-from .authority import MANAGE_PEERS, RELOAD, ROTATE_KEY, Authority, CallerGone
+from . import errors, options
+from .authority import MANAGE_NETWORKS, MANAGE_PEERS, RELOAD, ROTATE_KEY, Authority, CallerGone
 from .connection import Connection
 from .contract import Method
 from .controller import Controller
@@ -31,17 +31,6 @@ MAX_PENDING_IN_ALL: Final = 1024
 Work = Callable[[], Awaitable[tuple[Any, ...]]]
 #: Returns if the caller may.
 Check = Callable[[], Awaitable[None]]
-
-#: Options of AddPeer: the key of a [[peer]] that each is, its type, and what Python makes of it.
-OPTIONS: Final[Mapping[str, tuple[str, str, type]]] = {
-    "Name": ("name", "s", str),
-    "PublicKey": ("public-key", "s", str),
-    "NodeId": ("node-id", "s", str),
-    "Endpoint": ("endpoint", "s", str),
-    "AllowedIPs": ("allowed-ips", "as", list),
-    "PresharedKey": ("preshared-key", "s", str),
-    "Keepalive": ("keepalive", "q", int),
-}
 
 #: Properties of LogControl1 that can be set, and what they are of the controller.
 _LOG: Final = {"LogLevel": "log_level", "LogTarget": "log_target"}
@@ -66,6 +55,21 @@ class Verbs:
         self._table: Final[Mapping[tuple[str, str], Verb]] = {
             (MANAGER, "AddPeer"): Verb(MANAGE_PEERS, self._add_peer),
             (MANAGER, "RemovePeer"): Verb(MANAGE_PEERS, self._remove_peer),
+            (MANAGER, "OfferNetwork"): Verb(
+                MANAGE_NETWORKS,
+                lambda call: _network(controller.offer_network, call, options.OFFER),
+            ),
+            (MANAGER, "WithdrawNetwork"): Verb(
+                MANAGE_NETWORKS,
+                lambda call: _plain(controller.withdraw_network, *arguments(call)),
+            ),
+            (MANAGER, "SearchNetwork"): Verb(
+                MANAGE_NETWORKS,
+                lambda call: _network(controller.search_network, call, options.SEARCH),
+            ),
+            (MANAGER, "ForgetSearch"): Verb(
+                MANAGE_NETWORKS, lambda call: _plain(controller.forget_search, *arguments(call))
+            ),
             (MANAGER, "RotateKey"): Verb(ROTATE_KEY, self._rotate_key),
             (MANAGER, "Synchronize"): Verb(RELOAD, lambda call: _plain(controller.synchronize)),
             (MANAGER, "Reload"): Verb(RELOAD, lambda call: _plain(controller.reload)),
@@ -137,16 +141,8 @@ class Verbs:
     # -- what the methods do
 
     def _add_peer(self, call: Incoming) -> Work:
-        (options,) = arguments(call)
-        said = {}
-        for option, value in options.items():
-            if option not in OPTIONS:
-                raise CallError(errors.INVALID_ARGUMENT, f"{option}: there is no such option.")
-            key, signature, kind = OPTIONS[option]
-            if type(value) is not kind:
-                text = f"{option}: has another type than '{signature}'."
-                raise CallError(errors.INVALID_ARGUMENT, text)
-            said[key] = value
+        (values,) = arguments(call)
+        said = options.read(values, options.PEER)
         if "public-key" not in said:
             raise CallError(errors.INVALID_ARGUMENT, "PublicKey: is missing.")
 
@@ -154,7 +150,7 @@ class Verbs:
             try:
                 return (peer_path(await self._controller.add_peer(said)),)
             except CallError as error:
-                raise CallError(error.name, _as_option(error.text)) from None
+                raise options.renamed(error, options.PEER) from None
 
         return work
 
@@ -202,13 +198,23 @@ def _plain(do: Callable[..., Awaitable[None]], *values: object) -> Work:
     return work
 
 
+def _network(
+    do: Callable[[Mapping[str, Any]], Awaitable[None]], call: Incoming, known: options.Options
+) -> Work:
+    """The work of a method that takes a prefix and options."""
+    prefix, values = arguments(call)
+    said = {"network": prefix, **options.read(values, known)}
+
+    async def work() -> tuple[Any, ...]:
+        try:
+            await do(said)
+        except CallError as error:
+            raise options.renamed(error, known) from None
+        return ()
+
+    return work
+
+
 def _peer(call: Incoming) -> NodeId:
     """The peer that is called; its object is there, so the path is one."""
     return NodeId(peer_of(call.header.path))
-
-
-def _as_option(text: str) -> str:
-    """A sentence about a key of a [[peer]], said of the option that it came from."""
-    key, colon, rest = text.partition(":")
-    names = {key: option for option, (key, _, _) in OPTIONS.items()}
-    return names.get(key, key) + colon + rest

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from .names import DEVICE, LOG_CONTROL, MANAGER, PEER
+from .names import DEVICE, LOG_CONTROL, MANAGER, NETWORK, PEER, peer_path
 
 if TYPE_CHECKING:  # the bus needs no more than their shape
-    from ..core.model import DeviceView, ManagerView, PeerView
+    from ..core.model import DeviceView, ManagerView, NetworkView, PeerView
     from .controller import Controller
 
 _MANAGER: Final[Mapping[str, Callable[[ManagerView], Any]]] = {
@@ -19,6 +19,8 @@ _MANAGER: Final[Mapping[str, Callable[[ManagerView], Any]]] = {
     "Problems": lambda view: view.problems,
     "Source": lambda view: view.source,
     "SourceState": lambda view: view.source_state,
+    "Offers": lambda view: view.offers,
+    "Searches": lambda view: view.searches,
 }
 
 _DEVICE: Final[Mapping[str, Callable[[DeviceView], Any]]] = {
@@ -50,6 +52,18 @@ _PEER: Final[Mapping[str, Callable[[PeerView], Any]]] = {
     "TxBytes": lambda view: view.tx_bytes,
 }
 
+_NETWORK: Final[Mapping[str, Callable[[NetworkView], Any]]] = {
+    "Prefix": lambda view: str(view.prefix),
+    "Gateway": lambda view: "/" if view.gateway is None else peer_path(view.gateway),
+    "Reason": lambda view: view.reason,
+    "Candidates": lambda view: tuple(
+        (peer_path(node_id), metric, why_not) for node_id, metric, why_not in view.candidates
+    ),
+    "Table": lambda view: view.table,
+    "Metric": lambda view: view.metric,
+    "Since": lambda view: view.since,
+}
+
 _LOG_CONTROL: Final[Mapping[str, Callable[[Controller], Any]]] = {
     "LogLevel": lambda controller: controller.log_level,
     "LogTarget": lambda controller: controller.log_target,
@@ -61,5 +75,6 @@ PROPERTIES_OF: Final[Mapping[str, Mapping[str, Callable[[Any], Any]]]] = {
     MANAGER: _MANAGER,
     DEVICE: _DEVICE,
     PEER: _PEER,
+    NETWORK: _NETWORK,
     LOG_CONTROL: _LOG_CONTROL,
 }

@@ -85,7 +85,7 @@ def refused(error: CallError) -> CommandError:
             return CommandError(text, ("see what is missing: bmx7-wg status",))
         case "InvalidArgument" | "InvalidArgs" | "LimitReached":
             return CommandError(text)
-        case "NotSupported" | "UnknownMethod" | "UnknownInterface":
+        case "UnknownMethod" | "UnknownInterface":
             return CommandError(text, ("the service may be of another version: bmx7-wg status",))
         case "NoReply" | "Timeout":
             return CommandError(f"the service does not answer: {text}", (JOURNAL,))

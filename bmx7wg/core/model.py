@@ -321,6 +321,7 @@ class ActualDevice:
     addresses: tuple[IPv6Interface, ...]
     peers: Mapping[bytes, ActualPeer]
     routes: tuple[IPv6Network, ...] = ()  # connected ones, of the addresses
+    marked: bool = True  # as ours, and as one that gets no link-local address by itself
 
 
 @dataclass(frozen=True)
@@ -412,6 +413,9 @@ class ManagerView:
     problems: tuple[str, ...]
     source: str
     source_state: str
+    #: Of each [[offer]] its network, bandwidth in bit/s, and what is announced for it now.
+    offers: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
+    searches: tuple[tuple[str, str], ...] = ()  # of each [[search]] its name and network
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from typing import Any
 
 from bmx7wg.bus import errors
@@ -17,6 +18,7 @@ from bmx7wg.core.model import (
     Changes,
     DeviceView,
     ManagerView,
+    NetworkView,
     Origin,
     PeerState,
     PeerView,
@@ -50,6 +52,19 @@ def peer(number: int, **changes: Any) -> PeerView:
     return PeerView(**(values | changes))
 
 
+def network(prefix: str, **changes: Any) -> NetworkView:
+    values: dict[str, Any] = {
+        "prefix": ip_network(prefix),
+        "gateway": node_id(3),
+        "candidates": ((node_id(3), 38_400_000, ""), (node_id(4), 32_000_000, "worse")),
+        "table": 77,
+        "metric": 1024,
+        "since": 1_700_000_000_000_000,
+        "reason": "the best of 2",
+    }
+    return NetworkView(**(values | changes))
+
+
 def device(**changes: Any) -> DeviceView:
     values: dict[str, Any] = {
         "name": "wgBmx7",
@@ -73,6 +88,8 @@ def manager(**changes: Any) -> ManagerView:
         "problems": ("bmx7 is not running.",),
         "source": "bmx7",
         "source_state": "waiting",
+        "offers": (("10.9.0.0/16", 32_000_000, ("10.9.1.0/24", "10.9.2.0/24")),),
+        "searches": (("lans", "10.0.0.0/8"),),
     }
     return ManagerView(**(values | changes))
 
@@ -127,6 +144,20 @@ class Counting:
         await self._do("probe", node_id)
         return 1234
 
+    async def offer_network(self, said: dict[str, Any]) -> None:
+        if said.get("bandwidth") == 1:
+            raise CallError(errors.INVALID_ARGUMENT, "bandwidth: 1 is out of range")
+        await self._do("offer", said)
+
+    async def withdraw_network(self, network: str) -> None:
+        await self._do("withdraw", network)
+
+    async def search_network(self, said: dict[str, Any]) -> None:
+        await self._do("search", said)
+
+    async def forget_search(self, text: str) -> None:
+        await self._do("forget", text)
+
     async def rotate_key(self) -> str:
         await self._do("rotate")
         return key_text(bytes(32))
@@ -139,10 +170,13 @@ class Counting:
 
 
 @asynccontextmanager
-async def on_the_bus(*peers: PeerView, controller: Any = None) -> AsyncIterator[Bus]:
-    """A service with these peers on the bus of the test."""
+async def on_the_bus(
+    *peers: PeerView, networks: tuple[NetworkView, ...] = (), controller: Any = None
+) -> AsyncIterator[Bus]:
+    """A service with these peers and networks on the bus of the test."""
     bus = Bus(controller or Counting(), state=lambda connected, sentence: None)
-    bus.publish(Changes(manager=manager(), device=device(), peers=peers))
+    changes = Changes(manager=manager(), device=device(), peers=peers, networks=networks)
+    bus.publish(changes)
     await bus.start()
     try:
         yield bus

@@ -20,6 +20,10 @@ from .samples import Counting, on_the_bus, peer, until
 from .test_verbs import NAMES, VERBS, call_verb, tell
 
 ACTIONS = {
+    "OfferNetwork": "manage-networks",
+    "WithdrawNetwork": "manage-networks",
+    "SearchNetwork": "manage-networks",
+    "ForgetSearch": "manage-networks",
     "RotateKey": "rotate-key",
     "Synchronize": "reload",
     "Reload": "reload",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -9,15 +10,28 @@ from pathlib import Path
 import pytest
 
 from bmx7wg.bus import contract
-from bmx7wg.bus.names import DEVICE, DEVICE_PATH, LOG_PATH, MANAGER, NAME, PEER, ROOT, peer_path
+from bmx7wg.bus.names import (
+    DEVICE,
+    DEVICE_PATH,
+    LOG_PATH,
+    MANAGER,
+    NAME,
+    NETWORK,
+    NETWORK_PREFIX,
+    PEER,
+    ROOT,
+    network_path,
+    peer_path,
+)
 from bmx7wg.bus.views import PROPERTIES_OF
 
 from .daemon import ROOT as TREE
 from .daemon import Daemon
-from .samples import ask, busctl, manager, node_id, on_the_bus, peer
+from .samples import ask, busctl, manager, network, node_id, on_the_bus, peer
 
 SHIPPED = TREE / "dbus" / f"{NAME}.xml"
 PEER_PATH = peer_path(node_id(3))
+NETWORK_PATH = NETWORK_PREFIX + "_310_2e3_2e0_2e0_2f24"
 
 #: Every property of every object of the sample service, as busctl's JSON tells it.
 EXPECTED = {
@@ -29,6 +43,8 @@ EXPECTED = {
         "Problems": ["bmx7 is not running."],
         "Source": "bmx7",
         "SourceState": "waiting",
+        "Offers": [["10.9.0.0/16", 32000000, ["10.9.1.0/24", "10.9.2.0/24"]]],
+        "Searches": [["lans", "10.0.0.0/8"]],
     },
     (DEVICE_PATH, DEVICE): {
         "Name": "wgBmx7",
@@ -57,7 +73,17 @@ EXPECTED = {
         "RxBytes": 5000000003,
         "TxBytes": 7,
     },
+    (NETWORK_PATH, NETWORK): {
+        "Prefix": "10.3.0.0/24",
+        "Gateway": PEER_PATH,
+        "Reason": "the best of 2",
+        "Candidates": [[PEER_PATH, 38400000, ""], [peer_path(node_id(4)), 32000000, "worse"]],
+        "Table": 77,
+        "Metric": 1024,
+        "Since": 1700000000000000,
+    },
 }
+LAN = network("10.3.0.0/24")
 
 
 def interfaces(text: str) -> dict[str, str]:
@@ -79,7 +105,7 @@ def test_introspection_is_the_shipped_contract(daemon: Daemon, run_async) -> Non
     async def look() -> None:
         shipped = interfaces(SHIPPED.read_text())
         served: dict[str, str] = {}
-        async with on_the_bus(peer(3)):
+        async with on_the_bus(peer(3), networks=(LAN,)):
             for path, interface in EXPECTED:
                 text = await busctl("--xml-interface", "introspect", NAME, path)
                 own = {name: xml for name, xml in interfaces(text).items() if name.startswith(NAME)}
@@ -87,7 +113,7 @@ def test_introspection_is_the_shipped_contract(daemon: Daemon, run_async) -> Non
                 served |= own
         assert all("EmitsChangedSignal" in xml for xml in served.values())
         assert served == {name: shipped[name] for name in served}
-        assert set(shipped) - set(served) == {f"{NAME}.Network"}  # comes with the networks
+        assert set(shipped) == set(served)
 
     run_async(look())
 
@@ -97,7 +123,7 @@ def test_standard_interfaces_are_where_they_belong(daemon: Daemon, run_async) ->
     manager_too = {"org.freedesktop.DBus.ObjectManager"}
 
     async def look() -> None:
-        async with on_the_bus(peer(3)):
+        async with on_the_bus(peer(3), networks=(LAN,)):
             for path, interface in EXPECTED:
                 found = set(interfaces(await busctl("--xml-interface", "introspect", NAME, path)))
                 assert found == standard | {interface} | (manager_too if path == ROOT else set())
@@ -107,11 +133,12 @@ def test_standard_interfaces_are_where_they_belong(daemon: Daemon, run_async) ->
 
 def test_the_tree_is_walked_from_its_root(daemon: Daemon, run_async) -> None:
     async def look() -> None:
-        async with on_the_bus(peer(3), peer(4)):
+        async with on_the_bus(peer(3), peer(4), networks=(LAN,)):
             found = await busctl("--list", "tree", NAME)
-        below = {"/", "/org", "/org/bmx7", ROOT, ROOT + "/peer"}
+        below = {"/", "/org", "/org/bmx7", ROOT, ROOT + "/peer", ROOT + "/network"}
         log = {"/org/freedesktop", LOG_PATH}
-        assert set(found.split()) == below | log | {DEVICE_PATH, PEER_PATH, peer_path(node_id(4))}
+        peers = {PEER_PATH, peer_path(node_id(4))}
+        assert set(found.split()) == below | log | {DEVICE_PATH, NETWORK_PATH} | peers
 
     run_async(look())
 
@@ -122,7 +149,7 @@ def test_every_property(daemon: Daemon, run_async, path: str, interface: str) ->
     assert list(expected) == list(contract.load()[interface].properties)
 
     async def look() -> None:
-        async with on_the_bus(peer(3)):
+        async with on_the_bus(peer(3), networks=(LAN,)):
             names = list(expected)
             text = await busctl("--json=short", "get-property", NAME, path, interface, *names)
             values = [json.loads(line) for line in text.splitlines()]
@@ -139,7 +166,7 @@ def test_every_property(daemon: Daemon, run_async, path: str, interface: str) ->
 
 def test_managed_objects_are_all_below_the_manager(daemon: Daemon, run_async) -> None:
     async def look() -> None:
-        async with on_the_bus(peer(3)):
+        async with on_the_bus(peer(3), networks=(LAN,)):
             (objects,) = await ask(
                 "call", ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"
             )
@@ -158,9 +185,30 @@ def test_every_property_has_its_view() -> None:
         assert list(readers) == list(contract.load()[name].properties), name
 
 
+@pytest.mark.parametrize(
+    "prefix", ["10.3.0.0/24", "0.0.0.0/0", "::/0", "2001:db8::/32", "fd00::/8"]
+)
+def test_paths_of_networks_are_escaped_as_systemd_does(prefix: str) -> None:
+    systemd = ctypes.CDLL("libsystemd.so.0")
+    path = ctypes.c_char_p()
+    parent = NETWORK_PREFIX.rstrip("/").encode()
+    assert systemd.sd_bus_path_encode(parent, prefix.encode(), ctypes.byref(path)) >= 0
+    assert path.value == network_path(prefix).encode()
+
+
+def test_a_network_without_a_gateway(daemon: Daemon, run_async) -> None:
+    async def look() -> None:
+        async with on_the_bus(networks=(network("::/0", gateway=None, candidates=(), since=0),)):
+            path = network_path("::/0")
+            assert await ask("get-property", path, NETWORK, "Gateway") == "/"
+            assert await ask("get-property", path, NETWORK, "Candidates") == []
+
+    run_async(look())
+
+
 def test_describe(daemon: Daemon, run_async) -> None:
     async def look() -> None:
-        async with on_the_bus(peer(3)) as bus:
+        async with on_the_bus(peer(3), networks=(LAN,)) as bus:
             (text,) = await ask("call", PEER_PATH, PEER, "Describe")
             assert json.loads(text) == EXPECTED[PEER_PATH, PEER]
             (text,) = await ask("call", ROOT, MANAGER, "Describe")
@@ -168,6 +216,7 @@ def test_describe(daemon: Daemon, run_async) -> None:
                 "manager": EXPECTED[ROOT, MANAGER] | {"refused": {"received": 12, "json": 3}},
                 "device": EXPECTED[DEVICE_PATH, DEVICE],
                 "peers": [EXPECTED[PEER_PATH, PEER]],
+                "networks": [EXPECTED[NETWORK_PATH, NETWORK]],
             }
             assert bus is not None
         assert manager().version == "1.2"

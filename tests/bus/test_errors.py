@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bmx7wg.bus import contract, errors
+from bmx7wg.bus import errors
 from bmx7wg.bus.client import CallError, Client
 from bmx7wg.bus.names import DEVICE_PATH, MANAGER, OBJECT_MANAGER, PEER, PROPERTIES, ROOT, peer_path
 
@@ -41,14 +41,6 @@ WRONG = [
     (PATH, PROPERTIES, "Set", "ssv", (PEER, "RxBytes", ("t", 0)), errors.PROPERTY_READ_ONLY),
 ]
 
-#: Methods that come with the networks.
-ABSENT = [
-    ("OfferNetwork", ("10.0.0.0/8", {})),
-    ("WithdrawNetwork", ("10.0.0.0/8",)),
-    ("SearchNetwork", ("10.0.0.0/8", {})),
-    ("ForgetSearch", ("10.0.0.0/8",)),
-]
-
 
 def test_wrong_calls(daemon: Daemon, run_async) -> None:
     async def look() -> None:
@@ -60,20 +52,6 @@ def test_wrong_calls(daemon: Daemon, run_async) -> None:
                 assert caught.value.name == expected, case
                 assert caught.value.text.endswith("."), case
                 assert "Traceback" not in caught.value.text, case
-
-    run_async(look())
-
-
-def test_methods_say_that_they_are_not_there(daemon: Daemon, run_async) -> None:
-    methods = contract.load()[MANAGER].methods
-
-    async def look() -> None:
-        async with on_the_bus(), await Client.connect() as client:
-            for member, arguments in ABSENT:
-                with pytest.raises(CallError) as caught:
-                    await client.call(ROOT, MANAGER, member, methods[member].arguments, arguments)
-                assert caught.value.name == errors.NOT_SUPPORTED
-                assert caught.value.text == f"{member} is not supported by this version."
 
     run_async(look())
 

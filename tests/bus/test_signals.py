@@ -6,16 +6,17 @@ import asyncio
 import os
 import random
 import time
+from ipaddress import ip_network
 from typing import Any
 
 from bmx7wg.bus.client import Added, Changed, Client, Event, Following, Objects, Removed
-from bmx7wg.bus.names import MANAGER, PEER, ROOT, peer_path
+from bmx7wg.bus.names import MANAGER, NETWORK, PEER, ROOT, network_path, peer_path
 from bmx7wg.bus.service import Bus
 from bmx7wg.core.identity import NodeId
 from bmx7wg.core.model import Changes, PeerState, PeerView
 
 from .daemon import Daemon
-from .samples import Counting, manager, node_id, on_the_bus, peer
+from .samples import Counting, manager, network, node_id, on_the_bus, peer
 
 CHURN = float(os.environ.get("BMX7WG_CHURN", "3"))  # s; "make check" takes 60
 COUNTERS = {"LastHandshake", "RxBytes", "TxBytes"}
@@ -112,11 +113,57 @@ def test_what_is_added_is_complete(daemon: Daemon, run_async) -> None:
     assert event.interfaces[PEER]["Offers"] == [("10.3.0.0/24", 32_000_000)]
 
 
+def test_a_network_comes_moves_and_goes(daemon: Daemon, run_async) -> None:
+    lan, path = network("10.3.0.0/24"), network_path("10.3.0.0/24")
+    moved = network("10.3.0.0/24", gateway=node_id(5), reason="n3 is lost", since=9)
+
+    async def look() -> None:
+        async with on_the_bus(peer(3)) as bus, await Client.connect() as client:
+            following = client.follow()
+            await client.managed_objects()
+            bus.publish(Changes(networks=(lan,)))
+            (added,) = await collect(following, bus, "added")
+            assert isinstance(added, Added) and added.path == path
+            assert added.interfaces[NETWORK]["Gateway"] == peer_path(node_id(3))
+            assert (await client.managed_objects())[path] == added.interfaces
+            bus.publish(Changes(networks=(lan,)))
+            assert await collect(following, bus, "the same") == []
+            bus.publish(Changes(networks=(moved,)))
+            values = {"Gateway": peer_path(node_id(5)), "Reason": "n3 is lost", "Since": 9}
+            assert await collect(following, bus, "moved") == [Changed(path, NETWORK, values)]
+            bus.publish(Changes(networks_gone=(lan.prefix,)))
+            assert await collect(following, bus, "gone") == [Removed(path, [NETWORK])]
+            bus.publish(Changes(networks_gone=(lan.prefix,)))
+            assert await collect(following, bus, "never") == []
+
+    run_async(look())
+
+
 def test_what_can_not_be_told_keeps_nobody_else_back(daemon: Daemon, run_async, caplog) -> None:
     change = Changes(peers=(peer(2, hops=-1), peer(3)))
     (event,) = run_async(events_of(change, peers=()))
     assert isinstance(event, Added) and event.path == peer_path(node_id(3))
     assert f"{peer_path(node_id(2))} could not be told of" in caplog.text
+
+
+def random_networks(rng: random.Random, present: set[str]) -> Changes:
+    prefixes = {f"10.{rng.randrange(60)}.0.0/16" for _ in range(rng.randrange(5))}
+    gone = {prefix for prefix in prefixes & present if rng.random() < 0.4}
+    present |= prefixes
+    present -= gone
+    views = []
+    for prefix in prefixes - gone:
+        order = rng.sample(range(300), rng.randrange(5))
+        views.append(
+            network(
+                prefix,
+                gateway=node_id(order[0]) if order else None,
+                candidates=tuple((node_id(n), rng.randrange(1 << 40), "worse") for n in order),
+                reason="".join(rng.choices("aäß€😀\0", k=rng.randrange(6))),
+                since=rng.randrange(1 << 60),
+            )
+        )
+    return Changes(networks=tuple(views), networks_gone=tuple(ip_network(p) for p in gone))
 
 
 def random_change(rng: random.Random, present: set[int]) -> Changes:
@@ -143,6 +190,7 @@ def random_change(rng: random.Random, present: set[int]) -> Changes:
 def test_two_followers_of_random_churn_know_all(daemon: Daemon) -> None:
     rng = random.Random(6277)
     present: set[int] = set()
+    prefixes: set[str] = set()
 
     async def follow(client: Client) -> tuple[Following, Objects]:
         following = client.follow()
@@ -157,6 +205,7 @@ def test_two_followers_of_random_churn_know_all(daemon: Daemon) -> None:
     async def churn(bus: Bus, turns: int) -> None:
         for _ in range(turns):
             bus.publish(random_change(rng, present))
+            bus.publish(random_networks(rng, prefixes))
             if rng.random() < 0.7:
                 await asyncio.sleep(0)
 
@@ -177,7 +226,8 @@ def test_two_followers_of_random_churn_know_all(daemon: Daemon) -> None:
             bus.publish(Changes(manager=manager(node_name="quiet")))
             await asyncio.wait_for(asyncio.gather(*quiet), 60)
             fresh = told(await one.managed_objects())
-            assert len(fresh) == len(present) + 2 > 100
+            assert len(fresh) == len(present) + len(prefixes) + 2 > 100
+            assert len(prefixes) > 10
             for _, table in followers:
                 assert told(table) == fresh
             await one.close()

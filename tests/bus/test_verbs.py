@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 
-from bmx7wg.bus import contract, errors
+from bmx7wg.bus import contract, errors, options
 from bmx7wg.bus.client import CallError, Client
 from bmx7wg.bus.connection import Connection
 from bmx7wg.bus.names import (
@@ -22,15 +23,17 @@ from bmx7wg.bus.names import (
     peer_path,
 )
 from bmx7wg.bus.values import marshal
-from bmx7wg.bus.verbs import MAX_PENDING, OPTIONS
+from bmx7wg.bus.verbs import MAX_PENDING
 from bmx7wg.bus.wire import Flag, Kind
 from bmx7wg.core import staticpeers
 
+from .daemon import ROOT as TREE
 from .daemon import Daemon
 from .polkit import connect_as_nobody
 from .samples import Counting, ask, busctl, node_id, on_the_bus, peer, until
 
 PATH = peer_path(node_id(3))
+SHIPPED = TREE / "dbus" / f"{NAME}.xml"
 KEY = peer(9).public_key
 
 #: Path, interface, member, arguments; what is answered; what the service was told to do.
@@ -46,6 +49,16 @@ VERBS: list[tuple[str, str, str, tuple[Any, ...], Any, tuple[Any, ...]]] = [
     (PATH, PEER, "Block", (), None, ("block", node_id(3))),
     (PATH, PEER, "Unblock", (), None, ("unblock", node_id(3))),
     (PATH, PEER, "Probe", (), 1234, ("probe", node_id(3))),
+    (
+        *(ROOT, MANAGER, "OfferNetwork", ("10.9.0.0/16", {"Bandwidth": ("t", 32_000_000)})),
+        *(None, ("offer", {"network": "10.9.0.0/16", "bandwidth": 32_000_000})),
+    ),
+    (ROOT, MANAGER, "WithdrawNetwork", ("::/0",), None, ("withdraw", "::/0")),
+    (
+        *(ROOT, MANAGER, "SearchNetwork", ("10.0.0.0/8", {"Name": ("s", "lans")})),
+        *(None, ("search", {"network": "10.0.0.0/8", "name": "lans"})),
+    ),
+    (ROOT, MANAGER, "ForgetSearch", ("lans",), None, ("forget", "lans")),
 ]
 NAMES = [verb[2] for verb in VERBS]
 
@@ -101,7 +114,36 @@ def test_a_verb_is_carried_out_for_who_wants_no_answer(
 
 
 def test_every_option_has_its_key() -> None:
-    assert {key for key, _, _ in OPTIONS.values()} == set(staticpeers.KEYS)
+    assert {key for key, _, _ in options.PEER.values()} == set(staticpeers.KEYS)
+
+
+def test_every_option_is_told_with_its_type() -> None:
+    """In the contract, where a comment before the method lists them."""
+    text = SHIPPED.read_text()
+    for method, known in (
+        ("AddPeer", options.PEER),
+        ("OfferNetwork", options.OFFER),
+        ("SearchNetwork", options.SEARCH),
+    ):
+        comment = text.partition(f'<method name="{method}">')[0].rpartition("<!--")[2]
+        told = re.findall(r'"(\w+)"\s+(\w+)', comment)
+        assert dict(told) == {name: signature for name, (_, signature, _) in known.items()}
+
+
+def test_every_method_of_the_contract_is_there(daemon: Daemon, run_async) -> None:
+    values = {"s": "", "o": "/", "a{sv}": {}}
+
+    async def look() -> None:
+        async with on_the_bus(peer(3)), await Client.connect() as client:
+            for path, interface in ((ROOT, MANAGER), (PATH, PEER)):
+                for name, method in contract.load()[interface].methods.items():
+                    known = [values[type_] for type_ in re.findall(r"a\{sv}|.", method.arguments)]
+                    try:
+                        await client.call(path, interface, name, method.arguments, known)
+                    except CallError as error:
+                        assert error.name in (errors.INVALID_ARGUMENT, errors.NO_SUCH_PEER)
+
+    run_async(look())
 
 
 def test_every_option_of_a_peer(daemon: Daemon, run_async) -> None:
@@ -133,11 +175,40 @@ def test_options_that_make_no_sense(daemon: Daemon, run_async) -> None:
     async def look() -> None:
         controller = Counting()
         async with on_the_bus(controller=controller), await Client.connect() as client:
-            for options, text in REFUSED:
+            for said, text in REFUSED:
                 with pytest.raises(CallError) as caught:
-                    await client.call(ROOT, MANAGER, "AddPeer", "a{sv}", (options,))
+                    await client.call(ROOT, MANAGER, "AddPeer", "a{sv}", (said,))
                 assert caught.value.name == errors.INVALID_ARGUMENT
                 assert caught.value.text.startswith(text)
+            assert controller.done == []
+
+    run_async(look())
+
+
+def test_options_of_networks(daemon: Daemon, run_async) -> None:
+    async def look() -> None:
+        controller = Counting()
+        async with on_the_bus(controller=controller), await Client.connect() as client:
+            for member, known in (
+                ("OfferNetwork", options.OFFER),
+                ("SearchNetwork", options.SEARCH),
+            ):
+                said = {
+                    name: (signature, {str: "x", int: 7, bool: True}[kind])
+                    for name, (_, signature, kind) in known.items()
+                }
+                await client.call(ROOT, MANAGER, member, "sa{sv}", ("::/0", said))
+                _, done = controller.done.pop()
+                assert done.pop("network") == "::/0"
+                assert done == {key: said[name][1] for name, (key, _, _) in known.items()}
+            for value, text in (
+                (("u", 1), "Bandwidth: 1 is out of range"),
+                (("b", True), "Bandwidth: has another type than 't'"),
+            ):
+                with pytest.raises(CallError, match=text) as caught:
+                    offer = ("::/0", {"Bandwidth": value})
+                    await client.call(ROOT, MANAGER, "OfferNetwork", "sa{sv}", offer)
+                assert caught.value.name == errors.INVALID_ARGUMENT
             assert controller.done == []
 
     run_async(look())
@@ -146,9 +217,9 @@ def test_options_that_make_no_sense(daemon: Daemon, run_async) -> None:
 def test_what_the_service_refuses_is_answered(daemon: Daemon, run_async) -> None:
     async def look() -> None:
         async with on_the_bus(), await Client.connect() as client:
-            options = {"PublicKey": ("s", KEY), "Name": ("s", "taken")}
+            said = {"PublicKey": ("s", KEY), "Name": ("s", "taken")}
             with pytest.raises(CallError, match="node n1 has this name already") as caught:
-                await client.call(ROOT, MANAGER, "AddPeer", "a{sv}", (options,))
+                await client.call(ROOT, MANAGER, "AddPeer", "a{sv}", (said,))
             assert caught.value.name == errors.PEER_EXISTS
 
     run_async(look())

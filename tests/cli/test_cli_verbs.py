@@ -180,7 +180,7 @@ def test_the_level_of_the_log(mesh: Service, bus: dict[str, str]) -> None:
         (errors.PEER_EXISTS, 1, "bmx7-wg remove"),
         (errors.NOT_READY, 1, "bmx7-wg status"),
         (errors.INVALID_ARGUMENT, 1, ""),
-        (errors.NOT_SUPPORTED, 1, "version"),
+        (errors.UNKNOWN_METHOD, 1, "version"),
         (errors.FAILED, 1, "journalctl"),
     ],
 )
