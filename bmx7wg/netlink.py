@@ -6,9 +6,9 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 # linux/netlink.h
 HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
@@ -36,6 +36,7 @@ _GET_STRICT_CHK: Final = 12
 RECEIVE: Final = 65536  # bytes; a smaller buffer than a dump's message truncates it
 _DUMP_TRIES: Final = 10  # a dump that others' changes interrupted is begun anew
 _TIMEOUT: Final = 30.0  # s; the kernel always answers, a device of 1,000 peers slowly
+_TOGETHER: Final = 100  # requests sent at once: the refusals of all fit into the receive buffer
 
 
 class NetlinkError(OSError):
@@ -44,6 +45,14 @@ class NetlinkError(OSError):
 
 class Overrun(Exception):
     """Events were lost (ENOBUFS): read everything anew."""
+
+
+class Request(NamedTuple):
+    """A message to be sent: its type, its body, flags beside those of every request."""
+
+    kind: int
+    body: bytes
+    flags: int = 0
 
 
 class Netlink:
@@ -83,6 +92,41 @@ class Netlink:
             if not interrupted:
                 return replies
         raise NetlinkError(errno.EINTR, "the kernel's tables keep changing while they are read")
+
+    def batch(self, requests: Sequence[Request]) -> dict[int, NetlinkError]:
+        """Send requests that have no reply, many at a time; what was refused, by position.
+
+        One that is refused does not hold up the others, and the kernel's locks are free for
+        others between any two. Raises TimeoutError if the kernel does not answer.
+        """
+        refused: dict[int, NetlinkError] = {}
+        for start in range(0, len(requests), _TOGETHER):
+            first = self._sequence + 1
+            self._send(requests[start : start + _TOGETHER])
+            for sequence, error in self._refusals(first):
+                refused[start + sequence - first] = error
+        return refused
+
+    def _send(self, requests: Sequence[Request]) -> None:
+        """All as one datagram. Only the last one is acknowledged; refusals come of all."""
+        parts = []
+        for left, (kind, body, flags) in zip(range(len(requests) - 1, -1, -1), requests):
+            self._sequence += 1
+            flags |= _F_REQUEST | (0 if left else _F_ACK)
+            parts += HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0), body
+        self._socket.send(b"".join(parts))
+
+    def _refusals(self, first: int) -> Iterator[tuple[int, NetlinkError]]:
+        """Of the requests from the sequence number *first* to the last one, which is answered."""
+        while True:
+            for kind, flags, sequence, body in messages(self._socket.recv(RECEIVE)):
+                if kind != _NLMSG_ERROR or sequence < first:
+                    continue  # of a request given up at its timeout
+                (code,) = _ERRNO.unpack_from(body)
+                if code:
+                    yield sequence, NetlinkError(-code, _explain(-code, kind, flags, body))
+                if sequence == self._sequence:
+                    return
 
     def _replies(self) -> tuple[list[bytes], bool]:
         replies: list[bytes] = []

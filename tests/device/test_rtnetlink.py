@@ -57,7 +57,8 @@ def test_links(route):
     assert links.keys() == {"lo", "one", "two"}
     assert links["lo"].flags & IFF_LOOPBACK and links["lo"].hardware_type == 772
     (two,) = shown("link", "show", "two")
-    assert links["two"] == Link(two["ifindex"], "two", links["two"].flags, 1500, "veth", 1)
+    expected = Link(two["ifindex"], "two", links["two"].flags, 1500, "veth", 1, link_local=True)
+    assert links["two"] == expected
     assert links["two"].up and not links["one"].up and not links["two"].carrier
     assert route.link("two") == route.link(two["ifindex"]) == links["two"]
     assert route.link("none") is None and route.link(9999) is None
