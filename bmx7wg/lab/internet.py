@@ -81,7 +81,7 @@ class Internet:
                 f"address add 198.51.100.{4 * number + 2}/30 dev {UPLINK}",
                 f"address add 2001:db8:{number:x}::2/64 dev {UPLINK} nodad",
                 f"route add default via 198.51.100.{4 * number + 1}",
-                f"-6 route add default via 2001:db8:{number:x}::1",
+                f"route add default via 2001:db8:{number:x}::1",
             ]
         )
         path = node.namespace.path("/run/lab/masquerade.nft")
