@@ -7,10 +7,25 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from ..core.model import ActualPeer, PeerStatistics
-from ..core.plan import PeerOperation, SetDevice
+from ..core.plan import SetDevice
+from ..core.planpeers import PeerOperation
+from ..rtnetlink import Link
 
 #: The link's alias. A link that has another one, or none, belongs to somebody else.
 OURS: Final = "bmx7-wg"
+
+#: The link's group while it has no alias yet: unlike the alias it is set in the message that makes
+#: the link, so what a maker leaves that is killed between the two is known as well.
+MAKING: Final = 0x62376777  # "b7wg"
+
+
+def is_ours(link: Link) -> bool:
+    return link.alias == OURS or (link.group == MAKING and not link.alias)
+
+
+def is_marked(link: Link) -> bool:
+    """Whether all that `core.plan.Mark` sets is set."""
+    return link.alias == OURS and link.group != MAKING and not link.link_local
 
 
 @dataclass
@@ -43,6 +58,9 @@ class Backend(Protocol):
 
     def set_peers(self, index: int, operations: Sequence[PeerOperation]) -> dict[bytes, str]:
         """Carry out all that can be; the others by public key, with what was answered."""
+
+    def abandon(self) -> None:
+        """The link is not here any more: end what still works on it, and holds its port."""
 
     def remove(self, index: int) -> None:
         """Take away the link and what works on it."""

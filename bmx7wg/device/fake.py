@@ -19,17 +19,16 @@ from ..core.plan import (
     AddAddress,
     AddRoute,
     MakeDevice,
+    Mark,
     Operation,
-    PeerOperation,
     RemoveAddress,
-    RemovePeer,
     Rename,
     SetDevice,
     SetMtu,
-    SetPeer,
     SetUp,
     plan,
 )
+from ..core.planpeers import PeerOperation, RemovePeer, SetPeer
 from .base import DeviceError
 
 _UNDERLAY_MTU = 1500
@@ -141,6 +140,8 @@ def after(device: ActualDevice | None, operation: Operation) -> ActualDevice:
             return replace(device, **given)
         case SetPeer() | RemovePeer():
             return replace(device, peers=_peers_after(device.peers, operation))
+        case Mark():
+            return replace(device, marked=True)
         case Rename():
             return replace(device, name=operation.new, up=False, addresses=(), routes=())
         case SetMtu():

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..core.model import PeerStatistics
-from ..core.plan import PeerOperation, SetDevice
+from ..core.plan import SetDevice
+from ..core.planpeers import PeerOperation
 from ..netlink import F_DUMP, Netlink, NetlinkError, attributes
 from ..rtnetlink import Rtnetlink
 from . import wgnetlink
-from .backend import OURS, Settings
+from .backend import MAKING, OURS, Settings
 
 # linux/netlink.h, linux/genetlink.h
 _NETLINK_GENERIC: Final = 16
@@ -40,10 +41,10 @@ class Kernel:
             raise
 
     def make(self) -> None:
-        self._route.add_link(self._device, self.link_kind)
+        self._route.add_link(self._device, self.link_kind, group=MAKING)
         link = self._route.link(self._device)
         if link is not None:
-            self._route.change_link(link.index, alias=OURS, no_link_local=True)
+            self._route.change_link(link.index, alias=OURS, group=0, no_link_local=True)
 
     def read(self, index: int) -> Settings | None:
         return wgnetlink.decode_device(self._dump(index))
@@ -69,6 +70,9 @@ class Kernel:
                     for operation in message.operations:
                         failures |= self.set_peers(index, [operation])
         return failures
+
+    def abandon(self) -> None:
+        """Nobody does: the kernel works on the link itself."""
 
     def remove(self, index: int) -> None:
         self._netlink.request(self._family, wgnetlink.encode_remove_peers(index))

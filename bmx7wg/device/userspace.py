@@ -20,7 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from ..core.model import PeerStatistics
-from ..core.plan import PeerOperation, SetDevice
+from ..core.plan import SetDevice
+from ..core.planpeers import PeerOperation
 from ..rtnetlink import Link, Rtnetlink
 from . import uapi
 from .backend import OURS, Settings
@@ -111,6 +112,9 @@ class Userspace:
     def remove(self, index: int) -> None:
         """Deleting the link ends wireguard-go; its socket goes too, whoever started it."""
         self._route.delete_link(index)
+        self.abandon()
+
+    def abandon(self) -> None:
         self._let_go()
         _unlink(uapi.socket_path(self._device))
         if self._pulse is not None:

@@ -17,7 +17,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from ..core.model import ActualPeer, Endpoint, Network, PeerStatistics
-from ..core.plan import PeerOperation, RemovePeer, SetDevice
+from ..core.plan import SetDevice
+from ..core.planpeers import PeerOperation, RemovePeer
 from ..netlink import attributes
 from .backend import Settings
 

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import TypeVar
@@ -23,18 +24,10 @@ from ..core.model import (
     Failure,
     PeerStatistics,
 )
-from ..core.plan import (
-    MakeDevice,
-    Operation,
-    PeerOperation,
-    RemovePeer,
-    Rename,
-    SetDevice,
-    SetPeer,
-    plan,
-)
+from ..core.plan import MakeDevice, Operation, Rename, SetDevice, plan
+from ..core.planpeers import Alike, PeerOperation, RemovePeer, SetPeer
 from ..rtnetlink import Link, Rtnetlink
-from .backend import OURS, Backend
+from .backend import Backend, is_marked, is_ours
 from .base import DeviceError
 from .links import Links, Standing, underlay_mtu
 from .lock import Lock
@@ -67,6 +60,7 @@ class WireGuardDevice:
         self._links = Links(route)
         self._index = 0
         self._sent: dict[bytes, Endpoint] = {}
+        self._alike: Alike = {}
         self._wanted: DesiredDevice | None = None
         self._standing: Standing | None = None
         # of the loop
@@ -76,7 +70,8 @@ class WireGuardDevice:
         self._watch: Watch | None = None
 
     async def apply(self, desired: DesiredDevice) -> Applied:
-        applied, pulse = await self._run(lambda: self._apply(desired))
+        moved = self._watch.moved if self._watch is not None else None
+        applied, pulse = await self._run(lambda: self._apply(desired, moved))
         if self._watch is not None:
             self._watch.settled(applied.index, pulse)
         elif pulse is not None:
@@ -122,7 +117,7 @@ class WireGuardDevice:
 
     def _find(self) -> Link | None:
         """The device's link, if there is one; DeviceError if it is somebody else's."""
-        link = self._links.find(self._name, self._index)
+        link = self._links.find(self._name, self._index, self._backend.link_kind)
         if link is None:
             return None
         if not self._is_ours(link):
@@ -130,7 +125,9 @@ class WireGuardDevice:
         return link
 
     def _is_ours(self, link: Link) -> bool:
-        return link.kind == self._backend.link_kind and link.alias == OURS
+        """By its mark; one that was ours stays it if somebody takes the mark away."""
+        known = link.index == self._index or is_ours(link)
+        return link.kind == self._backend.link_kind and known
 
     def _read(self) -> ActualDevice | None:
         link = self._find()
@@ -149,16 +146,21 @@ class WireGuardDevice:
             addresses=self._links.addresses(link.index),
             peers=settings.peers,
             routes=self._links.routes(link.index),
+            marked=is_marked(link),
         )
 
-    def _apply(self, desired: DesiredDevice) -> tuple[Applied, int | None]:
+    def _apply(
+        self, desired: DesiredDevice, moved: tuple[int, int] | None
+    ) -> tuple[Applied, int | None]:
         actual = self._read()
+        if actual is None and self._index:
+            self._abandon(moved)
         underlay = self._links.underlay(desired, actual.index if actual else 0)
         mtu = desired.mtu or underlay_mtu(underlay)
         port = _free_port(desired.listen_port, actual.listen_port if actual else 0)
         goal = replace(desired, mtu=mtu, listen_port=port)
 
-        operations = plan(goal, actual, self._sent if actual else {}, time.time_ns())
+        operations = plan(goal, actual, self._sent if actual else {}, time.time_ns(), self._alike)
         failures = self._carry_out(operations)
         if port != desired.listen_port:
             what = f"listen port {desired.listen_port}"
@@ -168,7 +170,8 @@ class WireGuardDevice:
         done = [
             operation
             for operation in operations
-            if isinstance(operation, SetPeer) and _peer_name(operation.public_key) not in refused
+            if isinstance(operation, SetPeer)
+            and not (refused and _peer_name(operation.public_key) in refused)
         ]
         found = actual.peers if actual else {}
         added = frozenset(operation.public_key for operation in done if operation.new)
@@ -180,7 +183,7 @@ class WireGuardDevice:
             index=self._index,
             listen_port=port,
             mtu=mtu,
-            peers=added.union(key for key in found if key in desired.peers),
+            peers=added | (found.keys() & desired.peers.keys()),
             added=added,
             writes=len(operations),
             failures=tuple(failures),
@@ -196,10 +199,9 @@ class WireGuardDevice:
         """What the device knows from us; not what it was left to know better when adopted."""
         same = {
             key: peer.endpoint
-            for key, peer in found.items()
+            for key, peer in desired.peers.items()
             if peer.endpoint is not None
-            and key in desired.peers
-            and desired.peers[key].endpoint == peer.endpoint
+            and (key in self._alike or (key in found and found[key].endpoint == peer.endpoint))
         }
         known = {key: endpoint for key, endpoint in self._sent.items() if key in found}
         self._sent = known | same | told
@@ -209,7 +211,7 @@ class WireGuardDevice:
         failures: list[Failure] = []
         peers: list[PeerOperation] = []
         for operation in operations:
-            if isinstance(operation, SetPeer | RemovePeer):
+            if isinstance(operation, (SetPeer, RemovePeer)):
                 peers.append(operation)
                 continue
             failures += self._set_peers(peers)
@@ -246,8 +248,19 @@ class WireGuardDevice:
             return []
         return list(self._links.deviations(self._standing, self._wanted))
 
+    def _abandon(self, moved: tuple[int, int] | None) -> None:
+        """Our link is gone. One in another namespace keeps its port in this one."""
+        if self._route.link(self._index) is not None:
+            return  # only what worked on it has ended
+        if moved is not None:
+            namespace, index = moved
+            with suppress(OSError):  # its namespace may be gone too, or be closed to us
+                self._route.delete_link(index, namespace=namespace)
+        self._backend.abandon()
+        self._index = 0
+
     def _remove(self) -> None:
-        link = self._links.find(self._name, self._index)
+        link = self._links.find(self._name, self._index, self._backend.link_kind)
         if link is not None and self._is_ours(link):
             self._backend.remove(link.index)
         self._standing = None

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 import pytest
 
 from bmx7wg.core.model import Endpoint
-from bmx7wg.core.plan import RemovePeer, SetDevice, SetPeer
+from bmx7wg.core.plan import SetDevice
+from bmx7wg.core.planpeers import RemovePeer, SetPeer
 from bmx7wg.device import uapi
 
 ONE, TWO, SHARED = b"1" * 32, b"2" * 32, b"S" * 32

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmx7wg.core.model import Endpoint
-from bmx7wg.core.plan import RemovePeer, SetDevice, SetPeer
+from bmx7wg.core.plan import SetDevice
+from bmx7wg.core.planpeers import RemovePeer, SetPeer
 from bmx7wg.device import wgnetlink
 from bmx7wg.netlink import attributes
 
