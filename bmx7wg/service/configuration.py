@@ -7,9 +7,10 @@ from pathlib import Path
 
 from .. import configfiles
 from ..core.changes import BusChanges
-from ..core.config import Config, ConfigSource, parse
+from ..core.config import Config, ConfigSource, Loaded, parse
 from ..core.identity import NodeId, generate_private_key
-from ..core.model import StaticPeer
+from ..core.model import Network, OfferRule, Search, StaticPeer
+from ..core.searches import name_of
 from ..core.settings import Settings
 from ..core.staticpeers import check_new
 from .store import Store, read_secret
@@ -25,11 +26,15 @@ class Configuration:
     def __init__(self, directory: Path, store: Store) -> None:
         self._directory = directory
         self._store = store
-        self._files = self._read()
+        self._loaded = self._read()
         self._changes = BusChanges.of(parse(self._kept()).config)
         session = self._files.node.key == "session"
         self._private_key = generate_private_key() if session else store.wireguard_key()
         self._secret = read_secret(self._files.trust.secret_file)
+
+    @property
+    def _files(self) -> Config:
+        return self._loaded.config
 
     @property
     def settings(self) -> Settings:
@@ -37,9 +42,9 @@ class Configuration:
 
     def reload(self) -> Settings:
         """Read the administrator's files anew."""
-        files = self._read()
-        self._secret = read_secret(files.trust.secret_file)
-        self._files = files
+        loaded = self._read()
+        self._secret = read_secret(loaded.config.trust.secret_file)
+        self._loaded = loaded
         return self.settings
 
     def block(self, node_id: NodeId) -> Settings:
@@ -68,6 +73,36 @@ class Configuration:
             raise KeyError(node_id)
         return self._change(replace(self._changes, peers=peers))
 
+    def offer(self, offer: OfferRule) -> Settings:
+        """Offer a network, in place of an offer of it that was made on the bus.
+
+        ValueError if the administrator's files offer it.
+        """
+        others = self._other_offers(offer.network)
+        return self._change(replace(self._changes, offers=(*others, offer)))
+
+    def withdraw(self, network: Network) -> Settings:
+        """KeyError if it is not offered; ValueError if the administrator's files do."""
+        others = self._other_offers(network)
+        if len(others) == len(self._changes.offers):
+            raise KeyError(network)
+        return self._change(replace(self._changes, offers=others))
+
+    def search(self, search: Search) -> Settings:
+        """Search, in place of a search of the same name that was made on the bus.
+
+        ValueError if it is in the administrator's files.
+        """
+        others = self._other_searches(name_of(search))
+        return self._change(replace(self._changes, searches=(*others, search)))
+
+    def forget(self, name: str) -> Settings:
+        """KeyError without such a search; ValueError if it is in the administrator's files."""
+        others = self._other_searches(name)
+        if len(others) == len(self._changes.searches):
+            raise KeyError(name)
+        return self._change(replace(self._changes, searches=others))
+
     def switch_key(self, private_key: bytes) -> Settings:
         """Use another WireGuard key from now on."""
         if self._files.node.key != "session":
@@ -75,14 +110,28 @@ class Configuration:
         self._private_key = private_key
         return self.settings
 
+    def _other_offers(self, network: Network) -> tuple[OfferRule, ...]:
+        """The bus's offers but for that of *network*; ValueError if a file has one of it."""
+        for offer, origin in zip(self._files.offers, self._loaded.offers, strict=True):
+            if offer.network == network:
+                raise ValueError(f"{network} is offered by {origin}")
+        return tuple(other for other in self._changes.offers if other.network != network)
+
+    def _other_searches(self, name: str) -> tuple[Search, ...]:
+        """The bus's searches but for that of this name; ValueError if a file has it."""
+        for search, origin in zip(self._files.searches, self._loaded.searches, strict=True):
+            if name_of(search) == name:
+                raise ValueError(f"the search {name} is in {origin}")
+        return tuple(other for other in self._changes.searches if name_of(other) != name)
+
     def _change(self, changes: BusChanges) -> Settings:
         if changes != self._changes:
             self._store.write(configfiles.CHANGES, changes.text().encode())
             self._changes = changes
         return self.settings
 
-    def _read(self) -> Config:
-        return parse(configfiles.read(self._directory)).config
+    def _read(self) -> Loaded:
+        return parse(configfiles.read(self._directory))
 
     def _kept(self) -> list[ConfigSource]:
         path = self._store.directory / configfiles.CHANGES

@@ -320,6 +320,9 @@ class Node:
         self._report.settle(ready=self._ready)
         changes = self._mesh.changes() if self._mesh is not None else Changes()
         self._report.peers_changed(changes)
+        self._report.networks_changed(changes)
+        announced = self._said.networks if self._said is not None else ()
+        self._report.networks_told(self._settings.config, announced)
         news = self._report.complete(changes, self._manager_view(), self._keeper.view)
         if news is not None:
             self._parts.bus.publish(news)
@@ -336,6 +339,8 @@ class Node:
             problems=self._report.problems,
             source=self._parts.origin.value,
             source_state=(source.state if source else SourceState.WAITING).value,
+            offers=self._report.offers,
+            searches=self._report.searches,
         )
 
     # -- the bus --------------------------------------------------------------------------------

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ..core.identity import NodeId
+from ..core.config import Config
+from ..core.identity import NodeId, mesh_address
 from ..core.model import (
     Changes,
     DeviceView,
     ManagerView,
+    Network,
+    NetworkView,
+    Offer,
+    OfferRule,
     PeerState,
     PeerView,
     ServiceState,
     SourceStatus,
 )
+from ..core.prefixes import inside
+from ..core.searches import name_of
 from . import journal
 
 log = logging.getLogger("bmx7wg.service")
 peers_log = logging.getLogger("bmx7wg.peers")
+networks_log = logging.getLogger("bmx7wg.networks")
 
 #: The states that an administrator wants to hear of; the others are steps on the way.
 _NEWS = {
@@ -39,6 +47,10 @@ class Report:
         self.source: SourceStatus | None = None
         self._problems: dict[str, str] = {}
         self._states: dict[NodeId, PeerState] = {}
+        self.offers: tuple[tuple[str, int, tuple[str, ...]], ...] = ()  # as in ManagerView
+        self.searches: tuple[tuple[str, str], ...] = ()
+        self._told: tuple[object, ...] = ()  # what these are made of
+        self._gateways: dict[Network, NodeId | None] = {}
         self._manager: ManagerView | None = None
         self._device: DeviceView | None = None
 
@@ -90,6 +102,29 @@ class Report:
             self._states.pop(node_id, None)
             peers_log.info("peer %s: removed", node_id, extra=self._peer_fields(node_id, "removed"))
 
+    def networks_changed(self, changes: Changes) -> None:
+        """Write to the journal which network is now carried by whom, and why."""
+        for network in changes.networks:
+            before = self._gateways.get(network.prefix)
+            self._gateways[network.prefix] = network.gateway
+            if network.gateway != before:
+                self._network(network)
+        for prefix in changes.networks_gone:
+            if self._gateways.pop(prefix, None) is not None:
+                extra = self._network_fields(prefix, None)
+                networks_log.info("network %s: no longer carried", prefix, extra=extra)
+
+    def networks_told(self, config: Config, announced: tuple[Offer, ...]) -> None:
+        """What this node offers and searches, and what it announces of that."""
+        if (told := (config.offers, config.searches, announced)) == self._told:
+            return
+        self._told = told
+        self.searches = tuple((name_of(item), str(item.network)) for item in config.searches)
+        self.offers = tuple(
+            (str(rule.network), rule.bandwidth, tuple(_announced(rule, announced)))
+            for rule in config.offers
+        )
+
     def status_line(self, counts: Mapping[PeerState, int]) -> str:
         """One line for systemctl status, in plain words."""
         total = sum(counts.values())
@@ -111,9 +146,31 @@ class Report:
             extra=self._peer_fields(peer.node_id, peer.state.value),
         )
 
+    def _network(self, network: NetworkView) -> None:
+        gateway = network.gateway
+        carried = f"carried by {mesh_address(gateway)}" if gateway else "carried by nobody"
+        networks_log.info(
+            "network %s: %s%s",
+            network.prefix,
+            carried,
+            f" ({network.reason})" if network.reason else "",
+            extra=self._network_fields(network.prefix, gateway),
+        )
+
+    def _network_fields(self, prefix: Network, gateway: NodeId | None) -> dict[str, object]:
+        peer = {journal.PEER: str(gateway)} if gateway else {}
+        fields = {journal.NETWORK: str(prefix), **peer}
+        return journal.fields(journal.NETWORK_CHANGED, self.node_id, **fields)
+
     def _peer_fields(self, node_id: NodeId, state: str) -> dict[str, object]:
         fields = {journal.PEER: str(node_id), journal.STATE: state}
         return journal.fields(journal.PEER_CHANGED, self.node_id, **fields)
 
     def _id(self, message_id: str) -> dict[str, object]:
         return journal.fields(message_id, self.node_id)
+
+
+def _announced(rule: OfferRule, announced: Iterable[Offer]) -> Iterator[str]:
+    for offer in announced:
+        if offer.prefix == rule.network or rule.from_table and inside(offer.prefix, rule.network):
+            yield str(offer.prefix)

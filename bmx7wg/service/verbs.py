@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 from ..bus import errors
 from ..bus.errors import CallError
-from ..core import staticpeers
+from ..core import offers, searches, staticpeers
 from ..core.config import ConfigError
 from ..core.identity import NodeId, generate_private_key, key_text, public_key
+from ..core.limits import MAX_NETWORKS, MAX_SEARCHES
 from ..core.model import Origin
+from ..core.schema import Check, shown
 from ..core.settings import Settings
 from ..discovery.source import Source
 from . import journal
@@ -25,6 +28,37 @@ log = logging.getLogger("bmx7wg.service")
 #: Seconds from announcing a new key to using it: what the announcement needs to be everywhere.
 PREPARE: Final = {Origin.LINK: 2.0, Origin.BMX7: 15.0}
 MAX_STATIC: Final = 1000  # peers that may be added on the bus
+
+_T = TypeVar("_T")
+
+
+def _made(
+    said: Mapping[str, object], keys: Mapping[str, Check], build: Callable[[Mapping[str, Any]], _T]
+) -> _T:
+    """What *build* makes of what a caller said, once it is checked. Raises CallError."""
+    checked = {}
+    for key, value in said.items():
+        if key not in keys:
+            raise CallError(errors.INVALID_ARGUMENT, f"{key}: there is no such option")
+        try:
+            checked[key] = keys[key].check(value)
+        except ValueError as error:
+            raise CallError(errors.INVALID_ARGUMENT, f"{key}: {error}") from None
+    try:
+        return build(checked)
+    except ValueError as error:
+        raise CallError(errors.INVALID_ARGUMENT, str(error)) from None
+
+
+@contextmanager
+def _refusals(unknown: str = "") -> Iterator[None]:
+    """What the configuration does not let be changed, as CallError."""
+    try:
+        yield
+    except KeyError:
+        raise CallError(errors.INVALID_ARGUMENT, unknown) from None
+    except ValueError as error:
+        raise CallError(errors.INVALID_ARGUMENT, f"{error}; change it there") from None
 
 
 class Verbs:
@@ -51,18 +85,7 @@ class Verbs:
 
     async def add_peer(self, said: Mapping[str, object]) -> NodeId:
         """Add a peer by hand; *said* has the keys of a [[peer]] and plain values."""
-        checked = {}
-        for key, value in said.items():
-            if key not in staticpeers.KEYS:
-                raise CallError(errors.INVALID_ARGUMENT, f"{key}: there is no such option")
-            try:
-                checked[key] = staticpeers.KEYS[key].check(value)
-            except ValueError as error:
-                raise CallError(errors.INVALID_ARGUMENT, f"{key}: {error}") from None
-        try:
-            peer = staticpeers.build(checked)
-        except ValueError as error:
-            raise CallError(errors.INVALID_ARGUMENT, str(error)) from None
+        peer = _made(said, staticpeers.KEYS, staticpeers.build)
         if len(self._configuration.settings.config.peers) >= MAX_STATIC:
             raise CallError(errors.LIMIT_REACHED, f"there are {MAX_STATIC} peers already")
         if peer.identity == self._node.node_id or peer.public_key == self._node.public_key:
@@ -89,10 +112,52 @@ class Verbs:
 
     async def unblock(self, node_id: NodeId) -> None:
         """Let a node in again that was blocked on the bus."""
-        try:
+        with _refusals():
             await self._change(lambda: self._configuration.unblock(node_id))
-        except ValueError as error:
-            raise CallError(errors.INVALID_ARGUMENT, f"{error}; change it there") from None
+
+    async def offer_network(self, said: Mapping[str, object]) -> None:
+        """Carry a network; *said* has the keys of an [[offer]] and plain values."""
+        offer = _made(said, offers.KEYS, offers.build)
+        others = [
+            other
+            for other in self._configuration.settings.config.offers
+            if other.network != offer.network
+        ]
+        if len(others) >= MAX_NETWORKS:
+            raise CallError(errors.LIMIT_REACHED, f"{MAX_NETWORKS} networks are offered already")
+        with _refusals():
+            await self._change(lambda: self._configuration.offer(offer))
+
+    async def withdraw_network(self, network: str) -> None:
+        """Carry a network no more that was offered on the bus."""
+        prefix = _made({"network": network}, offers.KEYS, offers.build).network
+        with _refusals(f"{prefix} is not offered"):
+            await self._change(lambda: self._configuration.withdraw(prefix))
+
+    async def search_network(self, said: Mapping[str, object]) -> None:
+        """Look for networks; *said* has the keys of a [[search]] and plain values."""
+        search = _made(said, searches.KEYS, searches.build)
+        name = searches.name_of(search)
+        config = self._configuration.settings.config
+        others = [other for other in config.searches if searches.name_of(other) != name]
+        if len(others) >= MAX_SEARCHES:
+            raise CallError(errors.LIMIT_REACHED, f"there are {MAX_SEARCHES} searches already")
+        with _refusals():
+            await self._change(lambda: self._configuration.search(search))
+
+    async def forget_search(self, text: str) -> None:
+        """Forget the search with this name or, if it is the only one, this network."""
+        names = [
+            searches.name_of(search)
+            for search in self._configuration.settings.config.searches
+            if text in (searches.name_of(search), str(search.network))
+        ]
+        if text not in names and len(names) > 1:
+            why = f"several searches are for {text}: {', '.join(sorted(names))}; say which by name"
+            raise CallError(errors.INVALID_ARGUMENT, why)
+        name = text if text in names or not names else names[0]
+        with _refusals(f"there is no search {shown(text)}"):
+            await self._change(lambda: self._configuration.forget(name))
 
     async def probe(self, node_id: NodeId) -> int:
         """The round trip to a peer in µs."""

@@ -7,7 +7,7 @@ import pytest
 
 from bmx7wg.core.config import ConfigError
 from bmx7wg.core.identity import NodeId
-from bmx7wg.core.model import Endpoint, StaticPeer
+from bmx7wg.core.model import Endpoint, OfferRule, Search, StaticPeer
 from bmx7wg.service.configuration import Configuration
 from bmx7wg.service.store import Store, StoreError
 
@@ -21,6 +21,7 @@ FULL = StaticPeer(
     b"p" * 32,
     25,
 )
+NET = IPv4Network("10.3.0.0/24")
 BARE = StaticPeer(b"l" * 32, allowed_ips=(IPv4Network("192.0.2.0/24"),))
 
 
@@ -55,6 +56,16 @@ def test_changes_outlive_the_service(place: Place) -> None:
     assert (place.state / "bus.toml").stat().st_mode & 0o777 == 0o600
     again.unblock(TWO)
     again.remove_peer(FULL.identity)
+    offer, search = OfferRule(NET, 5000), Search(NET, "lans", rating=50)
+    again.offer(offer)
+    config = again.search(search).config
+    assert (config.offers, config.searches) == ((offer,), (search,))
+    assert place.load().settings.config == config
+    again.withdraw(NET)
+    again.forget("lans")
+    for forget in (lambda: again.withdraw(NET), lambda: again.forget("lans")):
+        with pytest.raises(KeyError):
+            forget()
     assert again.remove_peer(BARE.identity) == place.load().settings
     assert place.load().settings.config.peers == ()
 

@@ -9,6 +9,7 @@ import pytest
 
 from bmx7wg.bus.errors import CallError
 from bmx7wg.core.identity import NodeId, key_text, parse_key, preshared_key, public_key
+from bmx7wg.core.limits import MAX_NETWORKS, MAX_SEARCHES
 from bmx7wg.core.model import Origin
 from bmx7wg.service import journal, verbs
 from bmx7wg.service.configuration import Configuration
@@ -115,6 +116,118 @@ def test_block_and_unblock(run_async: Run, desk: Callable[[], Desk]) -> None:
             assert here.bench.bus.peers[N2].state == "blocked"
             told = await refusal(here.verbs.unblock(N2))
             assert told.startswith("InvalidArgument: node 0202") and "change it there" in told
+
+    run_async(story())
+
+
+def test_offer_and_withdraw_a_network(run_async: Run, desk: Callable[[], Desk]) -> None:
+    async def story() -> None:
+        here = desk()
+        state = here.files.parent / "state" / "bus.toml"
+        (here.files / "config.toml").write_text('\n[[offer]]\nnetwork = "10.9.0.0/16"\n')
+        async with here.bench.running(READY):
+            await here.ready()
+            await here.verbs.reload()
+            await here.verbs.offer_network({"network": "10.3.0.0/24", "bandwidth": 32_000_000})
+            assert shown(here) == [("10.9.0.0/16", 1000), ("10.3.0.0/24", 32_000_000)]
+            await here.verbs.offer_network({"network": "10.3.0.0/24", "while-route": True})
+            assert shown(here) == [("10.9.0.0/16", 1000), ("10.3.0.0/24", 1000)], "it is replaced"
+            assert 'network = "10.3.0.0/24"\nwhile-route = true\n' in state.read_text()
+            for call in (
+                here.verbs.withdraw_network("10.9.0.0/16"),
+                here.verbs.offer_network({"network": "10.9.0.0/16", "bandwidth": 5000}),
+            ):
+                where = f"10.9.0.0/16 is offered by {here.files}/config.toml:2; change it there"
+                assert await refusal(call) == f"InvalidArgument: {where}"
+            await here.verbs.withdraw_network("10.3.0.0/24")
+            assert shown(here) == [("10.9.0.0/16", 1000)]
+            told = "InvalidArgument: 10.3.0.0/24 is not offered"
+            assert await refusal(here.verbs.withdraw_network("10.3.0.0/24")) == told
+
+    def shown(here: Desk) -> list[tuple[str, int]]:
+        assert here.bench.bus.manager is not None
+        return [(network, bandwidth) for network, bandwidth, _ in here.bench.bus.manager.offers]
+
+    run_async(story())
+
+
+def test_search_and_forget(run_async: Run, desk: Callable[[], Desk]) -> None:
+    async def story() -> None:
+        here = desk()
+        (here.files / "config.toml").write_text('[[search]]\nnetwork = "::/0"\nname = "all"\n')
+        async with here.bench.running(READY):
+            await here.ready()
+            await here.verbs.reload()
+            await here.verbs.search_network({"network": "10.0.0.0/8"})
+            await here.verbs.search_network({"network": "10.0.0.0/8", "rating": 50})
+            await here.verbs.search_network({"network": "10.0.0.0/8", "name": "fast"})
+            await here.verbs.search_network({"network": "172.16.0.0/12", "name": "far"})
+            assert shown(here) == ["all ::/0", "10.0.0.0/8 10.0.0.0/8"] + [
+                "fast 10.0.0.0/8",
+                "far 172.16.0.0/12",
+            ]
+            for call in (
+                here.verbs.forget_search("all"),
+                here.verbs.forget_search("::/0"),
+                here.verbs.search_network({"network": "0.0.0.0/0", "name": "all"}),
+            ):
+                where = f"the search all is in {here.files}/config.toml:1; change it there"
+                assert await refusal(call) == f"InvalidArgument: {where}"
+            await here.verbs.forget_search("10.0.0.0/8")  # a name comes before a network
+            await here.verbs.forget_search("172.16.0.0/12")
+            assert shown(here) == ["all ::/0", "fast 10.0.0.0/8"]
+            await here.verbs.search_network({"network": "10.0.0.0/8", "name": "slow"})
+            told = await refusal(here.verbs.forget_search("10.0.0.0/8"))
+            assert "several searches are for 10.0.0.0/8: fast, slow" in told
+            told = await refusal(here.verbs.forget_search("far"))
+            assert told == 'InvalidArgument: there is no search "far"'
+
+    def shown(here: Desk) -> list[str]:
+        assert here.bench.bus.manager is not None
+        return [" ".join(search) for search in here.bench.bus.manager.searches]
+
+    run_async(story())
+
+
+def test_networks_that_can_not_be(run_async: Run, desk: Callable[[], Desk]) -> None:
+    async def story() -> None:
+        here = desk()
+        offer, search = here.verbs.offer_network, here.verbs.search_network
+        async with here.bench.running(READY):
+            await here.ready()
+            for call, told in (
+                (offer({"network": "n3"}), 'network: "n3" is not allowed; needed: a prefix'),
+                (offer({"network": "10.0.0.1/8"}), "network: "),
+                (offer({"network": "fd77::/32"}), "network: "),
+                (offer({"network": "::/0", "bandwidth": 1}), "bandwidth: 1 is out of range"),
+                (offer({"network": "::/0", "color": 1}), "color: there is no such option"),
+                (offer({"network": "::/0", "aggregate": True}), "aggregate needs from-table"),
+                (search({"network": "::/0", "table": 254}), "table 254 is one of the kernel's"),
+                (search({"network": "::/0", "gateway-id": "n3"}), "gateway-id: "),
+                (here.verbs.withdraw_network("all"), "network: "),
+                (here.verbs.forget_search("\x1b[2J"), 'there is no search "?[2J"'),
+            ):
+                assert (await refusal(call)).startswith(f"InvalidArgument: {told}")
+            assert not (here.files.parent / "state" / "bus.toml").exists()
+
+    run_async(story())
+
+
+def test_offers_and_searches_are_bounded(run_async: Run, desk: Callable[[], Desk]) -> None:
+    async def story() -> None:
+        here = desk()
+        text = "".join(f'[[offer]]\nnetwork = "10.{n}.0.0/16"\n' for n in range(MAX_NETWORKS))
+        text += "".join(f'[[search]]\nnetwork = "10.{n}.0.0/16"\n' for n in range(MAX_SEARCHES - 1))
+        (here.files / "config.toml").write_text(text)
+        async with here.bench.running(READY):
+            await here.ready()
+            await here.verbs.reload()
+            told = await refusal(here.verbs.offer_network({"network": "::/0"}))
+            assert told.startswith(f"LimitReached: {MAX_NETWORKS} networks")
+            await here.verbs.search_network({"network": "::/0"})
+            await here.verbs.search_network({"network": "::/0", "rating": 50})
+            told = await refusal(here.verbs.search_network({"network": "0.0.0.0/0"}))
+            assert told.startswith(f"LimitReached: there are {MAX_SEARCHES} searches")
 
     run_async(story())
 
