@@ -9,11 +9,12 @@ from typing import Final
 
 from ..netlink import NetlinkError
 from ..rtnetlink import Rtnetlink
-from .backend import OURS, Backend
+from .backend import Backend, is_ours
 from .base import Device, DeviceError
 from .kernel import Kernel
 from .lock import Lock
-from .userspace import Userspace, is_installed
+from .runner import Spawned, Unit
+from .userspace import Userspace
 from .wireguard import WireGuardDevice, not_ours
 
 _NO_KERNEL: Final = (
@@ -22,18 +23,18 @@ _NO_KERNEL: Final = (
 _NO_USERSPACE: Final = "wireguard-go or /dev/net/tun is not there (apt install wireguard-go)"
 
 
-async def open_device(backend: str, name: str) -> Device:
+async def open_device(backend: str, name: str, *, units: bool = False) -> Device:
     """The device *name*, not made yet, or as an earlier run left it.
 
     *backend* is "kernel", "userspace", or "auto": that of a device which is there, else the
-    kernel if it can, else wireguard-go. Raises DeviceError if there is no way, or if a device
-    of that name is somebody else's.
+    kernel if it can, else wireguard-go, which systemd runs with *units*. Raises DeviceError if
+    there is no way, or if a device of that name is somebody else's.
     """
     lock = Lock(name)
     thread = ThreadPoolExecutor(1, thread_name_prefix="device")
     try:
         route, chosen = await asyncio.get_running_loop().run_in_executor(
-            thread, _choose, backend, name
+            thread, _choose, backend, name, Unit if units else Spawned
         )
     except BaseException:
         thread.shutdown()
@@ -42,17 +43,19 @@ async def open_device(backend: str, name: str) -> Device:
     return WireGuardDevice(name, thread=thread, route=route, backend=chosen, lock=lock)
 
 
-def _choose(backend: str, name: str) -> tuple[Rtnetlink, Backend]:
+def _choose(
+    backend: str, name: str, runner: type[Unit] | type[Spawned]
+) -> tuple[Rtnetlink, Backend]:
     route = Rtnetlink()
     try:
         link = route.link(name)
         if link is not None and (
-            link.alias != OURS or link.kind not in (Kernel.link_kind, Userspace.link_kind)
+            not is_ours(link) or link.kind not in (Kernel.link_kind, Userspace.link_kind)
         ):
             raise DeviceError(not_ours(link))
         if link is not None and backend == "auto":
             backend = Kernel.name if link.kind == Kernel.link_kind else Userspace.name
-        chosen = _backend(backend, name, route)
+        chosen = _backend(backend, name, route, runner)
         if link is not None and link.kind != chosen.link_kind:
             route.delete_link(link.index)  # ours, of the other backend; wireguard-go ends with it
     except OSError as error:
@@ -64,7 +67,9 @@ def _choose(backend: str, name: str) -> tuple[Rtnetlink, Backend]:
     return route, chosen
 
 
-def _backend(backend: str, name: str, route: Rtnetlink) -> Backend:
+def _backend(
+    backend: str, name: str, route: Rtnetlink, runner: type[Unit] | type[Spawned]
+) -> Backend:
     missing = []
     if backend in ("auto", Kernel.name):
         try:
@@ -74,7 +79,7 @@ def _backend(backend: str, name: str, route: Rtnetlink) -> Backend:
                 raise
             missing.append(_NO_KERNEL)
     if backend in ("auto", Userspace.name):
-        if is_installed():
-            return Userspace(route, name)
+        if runner.is_possible():
+            return Userspace(route, name, runner(route, name))
         missing.append(_NO_USERSPACE)
     raise DeviceError("; ".join(missing))

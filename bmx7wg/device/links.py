@@ -9,7 +9,16 @@ from typing import Final
 
 from ..core.limits import MIN_MTU, WIREGUARD_OVERHEAD
 from ..core.model import DesiredDevice, Interface
-from ..core.plan import AddAddress, AddRoute, LinkOperation, RemoveAddress, Rename, SetMtu, SetUp
+from ..core.operations import (
+    AddAddress,
+    AddRoute,
+    LinkOperation,
+    Mark,
+    RemoveAddress,
+    Rename,
+    SetMtu,
+    SetUp,
+)
 from ..rtnetlink import IFF_LOOPBACK, RTPROT_KERNEL, Link, Route, Rtnetlink
 from .backend import OURS
 
@@ -38,10 +47,10 @@ class Links:
     def __init__(self, route: Rtnetlink) -> None:
         self._route = route
 
-    def find(self, name: str, index: int) -> Link | None:
+    def find(self, name: str, index: int, kind: str) -> Link | None:
         """Our link by its last known index, as it may have been renamed; else by name."""
         link = self._route.link(index) if index else None
-        return link if link and link.alias == OURS else self._route.link(name)
+        return link if link and link.kind == kind else self._route.link(name)
 
     def addresses(self, index: int) -> tuple[IPv6Interface, ...]:
         found = (address.interface for address in self._route.addresses(index))
@@ -57,6 +66,8 @@ class Links:
 
     def perform(self, index: int, operation: LinkOperation) -> None:
         match operation:
+            case Mark():
+                self._route.change_link(index, alias=OURS, group=0, no_link_local=True)
             case Rename():
                 self._route.change_link(index, up=False)
                 self._route.change_link(index, name=operation.new)
@@ -85,7 +96,7 @@ class Links:
         """What others changed since, as sentences for people."""
         link = self._route.link(standing.index)
         if link is None:
-            yield f"{standing.name} was deleted"
+            yield f"{standing.name} was deleted, or moved to another network namespace"
             return
         if link.name != standing.name:
             yield f"{standing.name} was renamed to {link.name}"
@@ -94,6 +105,10 @@ class Links:
             return
         if link.mtu != standing.mtu:
             yield f"the MTU of {standing.name} was changed to {link.mtu}"
+        if link.alias != OURS:
+            yield f"the alias {OURS} was taken from {standing.name}"
+        if link.link_local:
+            yield f"{standing.name} was told to get a link-local address"
         present, routes = self.addresses(link.index), self.routes(link.index)
         for address in standing.addresses:
             if address not in present:

@@ -24,6 +24,8 @@ class Watch:
         compare: Callable[[], Awaitable[list[str]]],
         changed: Callable[[str], None],
     ) -> None:
+        #: Where the device was moved to, until it is settled again; see `rtnetlink.Event`.
+        self.moved: tuple[int, int] | None = None
         self._compare = compare
         self._changed = changed
         self._index = 0
@@ -38,6 +40,7 @@ class Watch:
     def settled(self, index: int, pulse: int | None) -> None:
         """The device stands. *pulse*, ours from now on, is readable when its process has ended."""
         self._index = index
+        self.moved = None
         self._said.clear()
         self._forget_pulse()
         self._pulse = pulse
@@ -58,6 +61,9 @@ class Watch:
         except Overrun:
             self._look()
             return
+        for event in events:
+            if event.moved is not None and event.subject.index == self._index:
+                self.moved = event.moved
         if any(self._concerns(event.subject) for event in events):
             self._look()
 

@@ -42,6 +42,9 @@ from .routes import (
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 
+# linux/if_link.h
+_IFLA_TARGET_NETNSID: Final = 46
+
 # linux/netconf.h
 _RTM_GETNETCONF: Final = 82
 _NETCONFA_IFINDEX: Final = 1
@@ -107,8 +110,10 @@ class Rtnetlink(Netlink):
 
     def delete_link(self, index: int, *, namespace: int | None = None) -> None:
         """Delete a link here, or in another namespace (see `Event`)."""
-        words = {} if namespace is None else {"IFLA_TARGET_NETNSID": namespace}
-        self.request(_RTM_DELLINK, encode_link(words, index=index))
+        body = encode_link(index=index)
+        if namespace is not None:  # pyroute2 has no word for it
+            body += struct.pack("=HHi", 8, _IFLA_TARGET_NETNSID, namespace)
+        self.request(_RTM_DELLINK, body)
 
     def addresses(self, index: int = 0) -> list[Address]:
         """The addresses of a link, or of all."""

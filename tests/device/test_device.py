@@ -19,10 +19,14 @@ import pytest
 from bmx7wg.core.identity import generate_private_key, key_text, public_key
 from bmx7wg.core.model import DesiredPeer, Failure
 from bmx7wg.device import uapi
+from bmx7wg.device.backend import MAKING
 from bmx7wg.device.base import DeviceError
 from bmx7wg.device.choose import open_device
+from bmx7wg.rtnetlink import Rtnetlink
 
-from .nodes import DEADLINE, PRESHARED, inside, plug_in, until
+from .nodes import DEADLINE, PRESHARED, inside, plug_in, run, until
+
+ONLY_KERNEL = pytest.param("kernel", marks=pytest.mark.kernel)
 
 
 @pytest.fixture
@@ -289,6 +293,22 @@ def test_the_tunnel_outlives_its_killed_owner(scene):
     scene(script)
 
 
+@pytest.mark.parametrize("backend", [ONLY_KERNEL], indirect=True)
+def test_a_device_whose_maker_was_killed_half_way_is_ours(scene):
+    async def script(left, right):
+        with inside(left.name):
+            route = Rtnetlink()
+        with route:
+            route.add_link(left.name, "wireguard", group=MAKING)
+        index = left.link()["ifindex"]
+        await left.open(backend="auto")
+        assert (await left.applied()).index == index
+        assert left.link()["ifalias"] == "bmx7-wg" and left.link()["group"] == "default"
+        assert (await left.applied()).writes == 0
+
+    scene(script)
+
+
 class TestNotOurs:
     def test_not_wireguard(self, scene):
         async def script(left, right):
@@ -298,6 +318,23 @@ class TestNotOurs:
                 with pytest.raises(DeviceError, match="bridge.*somebody else.*ip link delete"):
                     await left.open(backend=backend)
             assert left.link() == before
+
+        scene(script)
+
+    def test_without_our_mark(self, scene, backend):
+        """As wg-quick and NetworkManager make them."""
+
+        async def script(left, right):
+            if backend == "userspace":
+                left.ip("tuntap", "add", "mode", "tun", "dev", left.name)
+            else:
+                left.ip("link", "add", left.name, "type", "wireguard")
+                left.exec("wg", "set", left.name, "listen-port", "6277")
+            before = left.link()
+            for chosen in ("auto", left.backend):
+                with pytest.raises(DeviceError, match="somebody else"):
+                    await left.open(backend=chosen)
+            assert left.link() == before and left.process_ids() == []
 
         scene(script)
 
@@ -352,12 +389,29 @@ DISTURBANCES = {
     "flushed": ("ip address flush dev {}", "fd77::1/16 was taken from {}"),
     "route": ("ip -6 route delete fd77::/16 dev {}", "route to fd77::/16 was taken from {}"),
     "mtu": ("ip link set {} mtu 1300", "the MTU of {} was changed to 1300"),
+    "alias": ("ip link set {} alias ''", "the alias bmx7-wg was taken from {}"),
+    "another alias": ("ip link set {} alias mine", "the alias bmx7-wg was taken from {}"),
+    "address mode": ("ip link set {} addrgenmode eui64", "{} was told to get a link-local"),
+    "link-local address": (
+        "echo 0 >/proc/sys/net/ipv6/conf/{}/addr_gen_mode",
+        "{} was told to get a link-local",
+    ),
+    "moved": ("ip link set {} netns elsewhere", "{} was deleted, or moved"),
     "underlay mtu": ("ip link set cable mtu 1400", "the underlay allows an MTU of 1320 now"),
 }
 
 
+@pytest.fixture
+def away():
+    """A network namespace that is nobody's."""
+    name = f"away{os.getpid()}"
+    run("ip", "netns", "add", name)
+    yield name
+    run("ip", "netns", "delete", name)
+
+
 @pytest.mark.parametrize("what", DISTURBANCES)
-def test_what_others_do_is_noticed_and_put_right(scene, what):
+def test_what_others_do_is_noticed_and_put_right(scene, away, what):
     command, sentence = (part.replace("{}", "$DEVICE") for part in DISTURBANCES[what])
 
     async def script(left, right):
@@ -365,13 +419,15 @@ def test_what_others_do_is_noticed_and_put_right(scene, what):
         await right.open()
         await connected(left, right)
         assert left.sentences == []
-        left.exec("sh", "-c", command.replace("$DEVICE", left.name))
+        left.exec("sh", "-c", command.replace("$DEVICE", left.name).replace("elsewhere", away))
         expected = sentence.replace("$DEVICE", left.name)
         await until(lambda: any(expected in said for said in left.sentences), expected)
 
         applied = await left.applied(right.as_peer(right.endpoint("global", left)))
         assert applied.writes > 0 and applied.failures == ()
         assert left.link()["mtu"] == applied.mtu
+        assert left.link()["ifalias"] == "bmx7-wg"
+        assert not [a for a in left.addresses(left.name) if a["scope"] == "link"]
         if right.key in applied.added:
             await probed(left, right)  # made anew, it does not know its session any more
         assert left.pings(right)

@@ -79,6 +79,33 @@ def test_a_link_is_changed(route):
     assert [link.name for link in route.links()] == ["lo"]
 
 
+def test_a_group_is_set_in_the_message_that_makes_a_link(route):
+    events = Events(Group.LINK)
+    route.add_link("three", "bridge", group=7)
+    first = gathered(events)[0].subject
+    events.close()
+    assert (first.name, first.group, first.alias) == ("three", 7, "")
+    route.change_link(first.index, alias="ours", group=0)
+    assert route.link("three").group == 0
+
+
+def test_a_moved_link_can_be_deleted_where_it_is(route):
+    other = f"{NAME}other"
+    run("ip", "netns", "add", other)
+    try:
+        events = Events(Group.LINK)
+        ip("link", "set", "one", "netns", other)
+        (gone,) = [event for event in gathered(events) if event.gone]
+        events.close()
+        assert gone.subject.name == "one" and gone.moved is not None
+        assert "one" in run("ip", "-n", other, "link")
+        number, index = gone.moved
+        route.delete_link(index, namespace=number)
+        assert "one" not in run("ip", "-n", other, "link")
+    finally:
+        run("ip", "netns", "delete", other)
+
+
 def test_errors_say_what_the_kernel_says(route):
     with pytest.raises(NetlinkError, match="minimum") as refused:
         route.change_link(route.link("one").index, mtu=10)
