@@ -109,7 +109,7 @@ class Netlink:
 
     def _send(self, requests: Sequence[Request]) -> None:
         """All as one datagram. Only the last one is acknowledged; refusals come of all."""
-        parts = []
+        parts: list[bytes] = []
         for left, (kind, body, flags) in zip(range(len(requests) - 1, -1, -1), requests):
             self._sequence += 1
             flags |= _F_REQUEST | (0 if left else _F_ACK)

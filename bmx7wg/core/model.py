@@ -55,7 +55,7 @@ class ServiceState(StrEnum):
     STOPPING = "stopping"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a peer's WireGuard listens.
 
@@ -243,7 +243,7 @@ Observation = Announced | Withdrawn | PathMetric | SourceStatus | Identified | S
 # -- the device: what it should be, what it is ----------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DesiredPeer:
     public_key: bytes
     preshared_key: bytes = field(repr=False)
@@ -260,6 +260,10 @@ class DesiredRoute:
     table: int
     metric: int
 
+    def __str__(self) -> str:
+        """As ip-route(8) has it, without the device."""
+        return f"{self.prefix} table {self.table} metric {self.metric}"
+
 
 @dataclass(frozen=True)
 class DesiredRule:
@@ -274,6 +278,13 @@ class DesiredRule:
     table: int
     mark: int = 0
     specific: bool = False
+
+    def __str__(self) -> str:
+        """As ip-rule(8) has it, with the IP version."""
+        mark = f" not fwmark {self.mark:#x}" if self.mark else ""
+        suppress = " suppress_prefixlength 0" if self.specific else ""
+        where = f"lookup {self.table}"
+        return f"IPv{self.version} pref {self.priority}{mark} {where}{suppress}"
 
 
 @dataclass(frozen=True)
@@ -293,7 +304,7 @@ class DesiredDevice:
     forward: bool = False  # packets between the device and other links
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ActualPeer:
     """A peer as read from a device; times are wall clock, as WireGuard keeps them."""
 
@@ -318,13 +329,16 @@ class ActualDevice:
     private_key: bytes = field(repr=False)
     listen_port: int
     firewall_mark: int
-    addresses: tuple[IPv6Interface, ...]
+    addresses: tuple[Interface, ...]
     peers: Mapping[bytes, ActualPeer]
-    routes: tuple[IPv6Network, ...] = ()  # connected ones, of the addresses
+    connected: tuple[Network, ...] = ()  # routes that the kernel made of the addresses
+    own_addresses: frozenset[Interface] = frozenset()  # of these, those with our mark
+    routes: tuple[DesiredRoute, ...] = ()  # as the rules: those with our mark
+    rules: tuple[DesiredRule, ...] = ()
     marked: bool = True  # as ours, and as one that gets no link-local address by itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PeerStatistics:
     """The counters of one peer; a handshake in ns since 1970, 0 for never."""
 

@@ -2,114 +2,37 @@
 
 Additions come before deletions, so nothing that stays is ever without its way. An allowed IP
 given to another peer moves there by itself (it is one trie), so it is only ever deleted where
-nobody else takes it. Each operation prints as a line for people, without secrets.
+nobody else takes it. A route comes after the allowed IP that it leads to, and goes before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Final
 
-from .model import ActualDevice, DesiredDevice, Endpoint, Interface, Network
-from .planpeers import Alike, PeerOperation, changed, plan_peers
+from .model import ActualDevice, DesiredDevice, DesiredRoute, Endpoint, Interface
+from .operations import (
+    AddAddress,
+    AddRoute,
+    AddRule,
+    MakeDevice,
+    Mark,
+    Operation,
+    RemoveAddress,
+    RemoveRoute,
+    RemoveRule,
+    Rename,
+    RestoreRoute,
+    RouteOperation,
+    SetDevice,
+    SetMtu,
+    SetUp,
+)
+from .planpeers import Alike, PeerOperation, RemovePeer, changed, plan_peers
 
 _NO_KEY: Final = bytes(32)
-
-
-@dataclass(frozen=True)
-class MakeDevice:
-    """Make the device, or bring back to life what is left of it."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f"make {self.name}"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Mark the device as ours, and as one that gets no link-local address by itself."""
-
-    def __str__(self) -> str:
-        return "mark as ours"
-
-
-@dataclass(frozen=True)
-class Rename:
-    """Takes the device down: its addresses and routes have to be added again."""
-
-    old: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"rename {self.old} to {self.new}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetDevice:
-    """What is None stays as it is."""
-
-    private_key: bytes | None = field(default=None, repr=False)
-    listen_port: int | None = None
-    firewall_mark: int | None = None
-
-    def __str__(self) -> str:
-        parts = []
-        if self.private_key is not None:
-            parts.append("private key")
-        if self.listen_port is not None:
-            parts.append(f"listen port {self.listen_port}")
-        if self.firewall_mark is not None:
-            parts.append(f"firewall mark {self.firewall_mark:#x}")
-        return "set " + ", ".join(parts)
-
-
-@dataclass(frozen=True)
-class SetMtu:
-    mtu: int
-
-    def __str__(self) -> str:
-        return f"set mtu {self.mtu}"
-
-
-@dataclass(frozen=True)
-class SetUp:
-    def __str__(self) -> str:
-        return "set up"
-
-
-@dataclass(frozen=True)
-class AddAddress:
-    """The kernel adds the connected route with it."""
-
-    address: Interface
-
-    def __str__(self) -> str:
-        return f"add address {self.address}"
-
-
-@dataclass(frozen=True)
-class RemoveAddress:
-    address: Interface
-
-    def __str__(self) -> str:
-        return f"remove address {self.address}"
-
-
-@dataclass(frozen=True)
-class AddRoute:
-    """Put back the connected route of an address that is there."""
-
-    prefix: Network
-
-    def __str__(self) -> str:
-        return f"add route {self.prefix}"
-
-
-WireGuardOperation = SetDevice | PeerOperation
-LinkOperation = Mark | Rename | SetMtu | SetUp | AddAddress | RemoveAddress | AddRoute
-Operation = MakeDevice | WireGuardOperation | LinkOperation
+_IPV6_METRIC: Final = 1024
 
 
 def plan(
@@ -128,7 +51,11 @@ def plan(
     peers = actual.peers if actual else {}
     operations: list[Operation] = []
     operations += _device(desired, actual)
-    operations += plan_peers(desired.peers, peers, sent, now, {} if alike is None else alike)
+    memory = {} if alike is None else alike
+    changes = tuple(plan_peers(desired.peers, peers, sent, now, memory))
+    operations += (change for change in changes if not _takes(change))
+    operations += _routes(desired, actual)
+    operations += (change for change in changes if _takes(change))
     if actual:
         operations += (
             RemoveAddress(address)
@@ -143,7 +70,7 @@ def _is_extra(address: Interface, desired: DesiredDevice, actual: ActualDevice) 
 
     An administrator may add others: a routing daemon on the device needs a link-local one.
     """
-    if address.is_link_local and not actual.marked:
+    if address in actual.own_addresses or (address.is_link_local and not actual.marked):
         return True
     return any(address.network == other.network for other in desired.addresses)
 
@@ -176,8 +103,37 @@ def _device(desired: DesiredDevice, actual: ActualDevice | None) -> Iterator[Ope
     for address in desired.addresses:
         if actual is None or not standing or address not in actual.addresses:
             yield AddAddress(address)
-        elif address.network not in actual.routes:
-            yield AddRoute(address.network)
+        elif has_connected_route(address) and address.network not in actual.connected:
+            yield RestoreRoute(address)
+
+
+def has_connected_route(address: Interface) -> bool:
+    """IPv4 has none for a network of one address."""
+    return address.version == 6 or address.network.prefixlen < address.max_prefixlen
+
+
+def _takes(change: PeerOperation) -> bool:
+    """Whether it only takes allowed IPs away."""
+    return isinstance(change, RemovePeer) or change.only_these
+
+
+def _routes(desired: DesiredDevice, actual: ActualDevice | None) -> Iterator[RouteOperation]:
+    """Rules come after and go before the routes of their tables."""
+    standing = actual is not None and actual.up and actual.name == desired.name
+    present = actual.routes if actual and standing else ()  # they go when the link goes down
+    rules = actual.rules if actual else ()
+    wanted = {as_kept(route): None for route in desired.routes}
+    there, stay = set(present), set(desired.rules)
+    yield from (AddRoute(route) for route in wanted if route not in there)
+    yield from (AddRule(rule) for rule in dict.fromkeys(desired.rules) if rule not in rules)
+    yield from (RemoveRule(rule) for rule in rules if rule not in stay)
+    yield from (RemoveRoute(route) for route in present if route not in wanted)
+
+
+def as_kept(route: DesiredRoute) -> DesiredRoute:
+    """A route as the kernel keeps it: of IPv6, none has the metric 0 (IP6_RT_PRIO_USER)."""
+    default = route.prefix.version == 6 and route.metric == 0
+    return replace(route, metric=_IPV6_METRIC) if default else route
 
 
 def _clamped(key: bytes) -> bytes:

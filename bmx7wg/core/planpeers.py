@@ -87,7 +87,6 @@ def plan_peers(
     # Nobody else takes or holds a network that is on the move.
     owners = {network: key for key in (*present, *gone) for network in actual[key].allowed_ips}
     held = {key: set(actual[key].allowed_ips) for key in present}
-    wanted = {network for key in unlike for network in desired[key].allowed_ips} if gone else set()
     for key in unlike:
         peer, before = desired[key], actual.get(key)
         missing = peer.allowed_ips
@@ -95,8 +94,8 @@ def plan_peers(
             missing = tuple(network for network in missing if owners.get(network) != key)
         if before is None:
             replaces = _former_key(peer, owners, gone) if gone else None
-            if replaces and not wanted.isdisjoint(_left(actual[replaces], owners, peer)):
-                replaces = None  # others are still to take networks from it
+            if replaces and _left(actual[replaces], owners, peer):
+                replaces = None  # others are to take networks from it, or routes lead to it
             gone.discard(replaces or b"")
             yield SetPeer(
                 public_key=key,

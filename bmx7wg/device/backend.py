@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from ..core.model import ActualPeer, PeerStatistics
-from ..core.plan import SetDevice
+from ..core.operations import SetDevice
 from ..core.planpeers import PeerOperation
 from ..rtnetlink import Link
 
@@ -17,6 +17,11 @@ OURS: Final = "bmx7-wg"
 #: The link's group while it has no alias yet: unlike the alias it is set in the message that makes
 #: the link, so what a maker leaves that is killed between the two is known as well.
 MAKING: Final = 0x62376777  # "b7wg"
+
+
+#: The protocol of our routes, rules and addresses (RTA, FRA, IFA; as bird's or dhcp's). Nobody's in
+#: linux/rtnetlink.h or /etc/iproute2/rt_protos; like our default table.
+PROTOCOL: Final = 77
 
 
 def is_ours(link: Link) -> bool:

@@ -15,19 +15,24 @@ from ..core.model import (
     Network,
     PeerStatistics,
 )
-from ..core.plan import (
+from ..core.operations import (
     AddAddress,
     AddRoute,
+    AddRule,
     MakeDevice,
     Mark,
     Operation,
     RemoveAddress,
+    RemoveRoute,
+    RemoveRule,
     Rename,
+    RestoreRoute,
+    RouteOperation,
     SetDevice,
     SetMtu,
     SetUp,
-    plan,
 )
+from ..core.plan import plan
 from ..core.planpeers import PeerOperation, RemovePeer, SetPeer
 from .base import DeviceError
 
@@ -143,19 +148,40 @@ def after(device: ActualDevice | None, operation: Operation) -> ActualDevice:
         case Mark():
             return replace(device, marked=True)
         case Rename():
-            return replace(device, name=operation.new, up=False, addresses=(), routes=())
+            return replace(
+                device, name=operation.new, up=False, addresses=(), connected=(), routes=()
+            )
         case SetMtu():
             return replace(device, mtu=operation.mtu)
         case SetUp():
             return replace(device, up=True)
         case AddAddress(address):
-            routes = (*(r for r in device.routes if r != address.network), address.network)
-            return replace(device, addresses=(*device.addresses, address), routes=routes)
+            others = (network for network in device.connected if network != address.network)
+            return replace(
+                device,
+                addresses=(*device.addresses, address),
+                own_addresses=device.own_addresses | {address},
+                connected=(*others, address.network),
+            )
         case RemoveAddress(address):
             kept = tuple(other for other in device.addresses if other != address)
-            return replace(device, addresses=kept)
-        case AddRoute(prefix):
-            return replace(device, routes=(*device.routes, prefix))
+            return replace(device, addresses=kept, own_addresses=device.own_addresses - {address})
+        case RestoreRoute(address):
+            return replace(device, connected=(*device.connected, address.network))
+        case AddRoute() | RemoveRoute() | AddRule() | RemoveRule():
+            return _routes_after(device, operation)
+
+
+def _routes_after(device: ActualDevice, operation: RouteOperation) -> ActualDevice:
+    match operation:
+        case AddRoute(route):
+            return replace(device, routes=(*device.routes, route))
+        case RemoveRoute(route):
+            return replace(device, routes=tuple(r for r in device.routes if r != route))
+        case AddRule(rule):
+            return replace(device, rules=(*device.rules, rule))
+        case RemoveRule(rule):
+            return replace(device, rules=tuple(r for r in device.rules if r != rule))
 
 
 def _peers_after(

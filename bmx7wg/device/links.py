@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Interface, IPv6Network
 from typing import Final
 
 from ..core.limits import MIN_MTU, WIREGUARD_OVERHEAD
-from ..core.model import DesiredDevice, Interface
+from ..core.model import DesiredDevice, Interface, Network
 from ..core.operations import (
     AddAddress,
-    AddRoute,
     LinkOperation,
     Mark,
     RemoveAddress,
     Rename,
+    RestoreRoute,
     SetMtu,
     SetUp,
 )
-from ..rtnetlink import IFF_LOOPBACK, RTPROT_KERNEL, Link, Route, Rtnetlink
-from .backend import OURS
+from ..core.plan import has_connected_route
+from ..rtnetlink import IFF_LOOPBACK, RT_TABLE_MAIN, RTPROT_KERNEL, Link, Route, Rtnetlink
+from .backend import OURS, PROTOCOL
 
 _DEFAULT_MTU: Final = 1420  # without any underlay: of an Ethernet, as WireGuard's own
 _CONNECTED_METRIC: Final = 256  # of the route that the kernel adds with an IPv6 address
@@ -52,16 +52,18 @@ class Links:
         link = self._route.link(index) if index else None
         return link if link and link.kind == kind else self._route.link(name)
 
-    def addresses(self, index: int) -> tuple[IPv6Interface, ...]:
-        found = (address.interface for address in self._route.addresses(index))
-        return tuple(interface for interface in found if isinstance(interface, IPv6Interface))
+    def addresses(self, index: int) -> dict[Interface, bool]:
+        """The addresses, and whether each is marked as ours."""
+        found = self._route.addresses(index)
+        return {address.interface: address.protocol == PROTOCOL for address in found}
 
-    def routes(self, index: int) -> tuple[IPv6Network, ...]:
+    def connected(self, index: int) -> tuple[Network, ...]:
         """Connected routes: straight to the link, without a gateway."""
         return tuple(
             route.destination
-            for route in self._route.routes(index)
-            if not route.gateway and isinstance(route.destination, IPv6Network)
+            for version in (4, 6)
+            for route in self._route.routes(index, version=version)
+            if not route.gateway
         )
 
     def perform(self, index: int, operation: LinkOperation) -> None:
@@ -77,12 +79,11 @@ class Links:
                 self._route.change_link(index, up=True)
             case AddAddress(address):
                 if address not in self.addresses(index):
-                    self._route.add_address(index, address)
+                    self._route.add_address(index, address, protocol=PROTOCOL)
             case RemoveAddress(address):
                 self._route.delete_address(index, address)
-            case AddRoute(prefix):
-                # As the kernel's own, so that it goes with the address.
-                self._route.add_route(Route(prefix, index, 254, RTPROT_KERNEL, _CONNECTED_METRIC))
+            case RestoreRoute(address):
+                self._route.add_route(_connected_route(index, address))
 
     def underlay(self, desired: DesiredDevice, index: int) -> dict[str, tuple[int, int]]:
         """Index and MTU of the interfaces that carry WireGuard's packets, by name."""
@@ -109,11 +110,11 @@ class Links:
             yield f"the alias {OURS} was taken from {standing.name}"
         if link.link_local:
             yield f"{standing.name} was told to get a link-local address"
-        present, routes = self.addresses(link.index), self.routes(link.index)
+        present, connected = self.addresses(link.index), self.connected(link.index)
         for address in standing.addresses:
             if address not in present:
                 yield f"the address {address} was taken from {standing.name}"
-            elif address.network not in routes:
+            elif has_connected_route(address) and address.network not in connected:
                 yield f"the route to {address.network} was taken from {standing.name}"
         underlay = self.underlay(desired, standing.index)
         if underlay_mtu(underlay) != underlay_mtu(standing.underlay) and not desired.mtu:
@@ -121,6 +122,19 @@ class Links:
         for name, (number, _) in underlay.items():
             if name in standing.underlay and standing.underlay[name][0] != number:
                 yield f"the underlay interface {name} was made anew"
+
+
+def _connected_route(index: int, address: Interface) -> Route:
+    """As the kernel's own, so that it goes with the address."""
+    four = address.version == 4
+    return Route(
+        address.network,
+        index,
+        RT_TABLE_MAIN,
+        RTPROT_KERNEL,
+        metric=0 if four else _CONNECTED_METRIC,
+        source=str(address.ip) if four else "",
+    )
 
 
 def underlay_mtu(underlay: dict[str, tuple[int, int]]) -> int:

@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from ..core.model import ActualPeer, Endpoint, PeerStatistics
-from ..core.plan import SetDevice
+from ..core.operations import SetDevice
 from ..core.planpeers import PeerOperation, RemovePeer, SetPeer
 from .backend import Settings
 

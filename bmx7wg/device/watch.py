@@ -7,9 +7,14 @@ import os
 from collections.abc import Awaitable, Callable
 
 from ..netlink import Overrun
-from ..rtnetlink import Address, Events, Group, Link, Route
+from ..rtnetlink import RTPROT_KERNEL, Address, Events, Group, Link, Route, Rule
+from .backend import PROTOCOL
 
-_GROUPS = (Group.LINK, Group.IPV6_ADDRESS, Group.IPV6_ROUTE)
+_GROUPS = (
+    Group.LINK,
+    *(Group.IPV4_ADDRESS, Group.IPV4_ROUTE, Group.IPV4_RULE),
+    *(Group.IPV6_ADDRESS, Group.IPV6_ROUTE, Group.IPV6_RULE),
+)
 
 
 class Watch:
@@ -26,6 +31,8 @@ class Watch:
     ) -> None:
         #: Where the device was moved to, until it is settled again; see `rtnetlink.Event`.
         self.moved: tuple[int, int] | None = None
+        #: Of our routes; in these another's may have come in place of one.
+        self.tables: frozenset[int] = frozenset()
         self._compare = compare
         self._changed = changed
         self._index = 0
@@ -34,7 +41,7 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
         self._again = False
         self._loop = asyncio.get_running_loop()
-        self._events = Events(*_GROUPS)
+        self._events = Events(*_GROUPS, protocols=(RTPROT_KERNEL, PROTOCOL))
         self._loop.add_reader(self._events.fileno(), self._on_event)
 
     def settled(self, index: int, pulse: int | None) -> None:
@@ -62,14 +69,21 @@ class Watch:
             self._look()
             return
         for event in events:
-            if event.moved is not None and event.subject.index == self._index:
+            link = event.subject
+            if event.moved is not None and isinstance(link, Link) and link.index == self._index:
                 self.moved = event.moved
         if any(self._concerns(event.subject) for event in events):
             self._look()
 
-    def _concerns(self, subject: Link | Address | Route) -> bool:
-        # Any link may be part of the underlay.
-        return isinstance(subject, Link) or subject.index == self._index
+    def _concerns(self, subject: Link | Address | Route | Rule) -> bool:
+        match subject:
+            case Link():
+                return True  # any may be part of the underlay
+            case Rule():
+                return subject.protocol == PROTOCOL
+            case Route():
+                return subject.index == self._index or subject.table in self.tables
+        return subject.index == self._index
 
     def _on_death(self) -> None:
         self._forget_pulse()

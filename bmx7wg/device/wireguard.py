@@ -24,7 +24,19 @@ from ..core.model import (
     Failure,
     PeerStatistics,
 )
-from ..core.plan import MakeDevice, Operation, Rename, SetDevice, plan
+from ..core.operations import (
+    AddRoute,
+    AddRule,
+    LinkOperation,
+    MakeDevice,
+    Operation,
+    RemoveRoute,
+    RemoveRule,
+    Rename,
+    RouteOperation,
+    SetDevice,
+)
+from ..core.plan import plan
 from ..core.planpeers import Alike, PeerOperation, RemovePeer, SetPeer
 from ..rtnetlink import Link, Rtnetlink
 from .backend import Backend, is_marked, is_ours
@@ -32,6 +44,7 @@ from .base import DeviceError
 from .links import Links, Standing, underlay_mtu
 from .lock import Lock
 from .probe import Prober, round_trip
+from .routes import Routes
 from .watch import Watch
 
 _T = TypeVar("_T")
@@ -58,6 +71,7 @@ class WireGuardDevice:
         self._name = name
         self._route = route
         self._links = Links(route)
+        self._routes = Routes(route)
         self._index = 0
         self._sent: dict[bytes, Endpoint] = {}
         self._alike: Alike = {}
@@ -73,6 +87,7 @@ class WireGuardDevice:
         moved = self._watch.moved if self._watch is not None else None
         applied, pulse = await self._run(lambda: self._apply(desired, moved))
         if self._watch is not None:
+            self._watch.tables = frozenset(route.table for route in desired.routes)
             self._watch.settled(applied.index, pulse)
         elif pulse is not None:
             os.close(pulse)
@@ -135,6 +150,7 @@ class WireGuardDevice:
         if link is None or settings is None:
             return None
         self._index = link.index
+        addresses = self._links.addresses(link.index)
         return ActualDevice(
             name=link.name,
             index=link.index,
@@ -143,9 +159,12 @@ class WireGuardDevice:
             private_key=settings.private_key,
             listen_port=settings.listen_port,
             firewall_mark=settings.firewall_mark,
-            addresses=self._links.addresses(link.index),
+            addresses=tuple(addresses),
             peers=settings.peers,
-            routes=self._links.routes(link.index),
+            connected=self._links.connected(link.index),
+            own_addresses=frozenset(a for a, own in addresses.items() if own),
+            routes=self._routes.routes(link.index),
+            rules=self._routes.rules(),
             marked=is_marked(link),
         )
 
@@ -155,6 +174,8 @@ class WireGuardDevice:
         actual = self._read()
         if actual is None and self._index:
             self._abandon(moved)
+        if actual is None:
+            self._routes.remove(keep=desired)
         underlay = self._links.underlay(desired, actual.index if actual else 0)
         mtu = desired.mtu or underlay_mtu(underlay)
         port = _free_port(desired.listen_port, actual.listen_port if actual else 0)
@@ -177,6 +198,7 @@ class WireGuardDevice:
         added = frozenset(operation.public_key for operation in done if operation.new)
         told = {o.public_key: o.endpoint for o in done if o.endpoint is not None}
         self._remember_endpoints(desired, found, told)
+        self._routes.settle(desired, failures)
         self._wanted = desired
         self._standing = Standing(desired.name, self._index, mtu, desired.addresses, underlay)
         applied = Applied(
@@ -207,31 +229,51 @@ class WireGuardDevice:
         self._sent = known | same | told
 
     def _carry_out(self, operations: Sequence[Operation]) -> list[Failure]:
-        """In order; peers all at once, so that the backend can batch them."""
+        """In order; peers in a row all at once, and routes, so that they can be batched."""
         failures: list[Failure] = []
         peers: list[PeerOperation] = []
+        routes: list[RouteOperation] = []
         for operation in operations:
             if isinstance(operation, (SetPeer, RemovePeer)):
+                failures += self._set_routes(routes)
                 peers.append(operation)
-                continue
-            failures += self._set_peers(peers)
-            peers.clear()
-            if isinstance(operation, MakeDevice):
-                self._make()
-            elif isinstance(operation, SetDevice):
-                self._backend.set_device(self._index, operation)
+            elif isinstance(operation, (AddRoute, RemoveRoute, AddRule, RemoveRule)):
+                failures += self._set_peers(peers)
+                routes.append(operation)
             else:
-                try:
-                    self._links.perform(self._index, operation)
-                except OSError as error:
-                    if error.errno == errno.ENODEV:
-                        raise
-                    failures.append(Failure(str(operation), error.strerror or str(error)))
-        return failures + self._set_peers(peers)
+                failures += self._set_peers(peers) + self._set_routes(routes)
+                failures += self._perform(operation)
+        return failures + self._set_peers(peers) + self._set_routes(routes)
 
-    def _set_peers(self, operations: Sequence[PeerOperation]) -> list[Failure]:
-        refused = self._backend.set_peers(self._index, operations) if operations else {}
+    def _perform(self, operation: MakeDevice | SetDevice | LinkOperation) -> list[Failure]:
+        if isinstance(operation, MakeDevice):
+            self._make()
+        elif isinstance(operation, SetDevice):
+            self._backend.set_device(self._index, operation)
+        else:
+            try:
+                self._links.perform(self._index, operation)
+            except OSError as error:
+                if error.errno == errno.ENODEV:
+                    raise
+                return [Failure(str(operation), error.strerror or str(error))]
+        return []
+
+    def _set_peers(self, operations: list[PeerOperation]) -> list[Failure]:
+        """All of them, and empty the list."""
+        if not operations:
+            return []
+        refused = self._backend.set_peers(self._index, tuple(operations))
+        operations.clear()
         return [Failure(_peer_name(key), why) for key, why in refused.items()]
+
+    def _set_routes(self, operations: list[RouteOperation]) -> list[Failure]:
+        """All of them, and empty the list."""
+        if not operations:
+            return []
+        failures = self._routes.perform(self._index, operations)
+        operations.clear()
+        return failures
 
     def _make(self) -> None:
         left = self._find()
@@ -246,7 +288,8 @@ class WireGuardDevice:
     def _deviations(self) -> list[str]:
         if self._standing is None or self._wanted is None:
             return []
-        return list(self._links.deviations(self._standing, self._wanted))
+        links = self._links.deviations(self._standing, self._wanted)
+        return [*links, *self._routes.deviations(self._name, self._standing.index)]
 
     def _abandon(self, moved: tuple[int, int] | None) -> None:
         """Our link is gone. One in another namespace keeps its port in this one."""
@@ -260,6 +303,7 @@ class WireGuardDevice:
         self._index = 0
 
     def _remove(self) -> None:
+        self._routes.remove()
         link = self._links.find(self._name, self._index, self._backend.link_kind)
         if link is not None and self._is_ours(link):
             self._backend.remove(link.index)

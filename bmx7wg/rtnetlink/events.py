@@ -11,7 +11,7 @@ from enum import IntEnum
 from ipaddress import IPv6Network
 from typing import Final
 
-from ..netlink import ADD_MEMBERSHIP, RECEIVE, SOL_NETLINK, Overrun, messages
+from ..netlink import ADD_MEMBERSHIP, F_REPLACE, RECEIVE, SOL_NETLINK, Overrun, messages
 from .links import Address, Link, decode_address, decode_link, decode_move
 from .routes import PROTOCOL_OFFSET, RTPROT_KERNEL, Route, Rule, decode_route, decode_rule
 
@@ -57,8 +57,8 @@ class Group(IntEnum):
 class Events:
     """Changes as they happen: watch ``fileno()`` for reading, then `get` until it is empty.
 
-    Of routes it tells of those with one of the *protocols*, by default of the connected ones: a
-    routing daemon's come and go by the hundred.
+    Of routes it tells of those with one of the *protocols*, by default of the connected ones, and
+    of those that came in place of another: a routing daemon's come and go by the hundred.
     """
 
     def __init__(self, *groups: Group, protocols: tuple[int, ...] = (RTPROT_KERNEL,)) -> None:
@@ -119,8 +119,9 @@ class Events:
                 return _link_event(kind, body)
             case _Kind.NEWADDR | _Kind.DELADDR:
                 return Event(decode_address(body), kind == _Kind.DELADDR)
-            case _Kind.NEWROUTE | _Kind.DELROUTE if body[PROTOCOL_OFFSET] in self._protocols:
-                route = decode_route(body)
+            case _Kind.NEWROUTE | _Kind.DELROUTE:
+                told = body[PROTOCOL_OFFSET] in self._protocols or flags & F_REPLACE
+                route = decode_route(body) if told else None
                 return Event(route, kind == _Kind.DELROUTE) if route else None
             case _Kind.NEWRULE | _Kind.DELRULE:
                 rule = decode_rule(body)

@@ -171,11 +171,11 @@ def test_without_an_mtu_it_is_left():
 
 def test_put_right_what_others_did():
     good = standing()
-    assert lines(wanted(), replace(good, up=False, addresses=(), routes=())) == [
+    assert lines(wanted(), replace(good, up=False, addresses=(), connected=())) == [
         "set up",
         "add address fd77::1/16",
     ]
-    assert lines(wanted(), replace(good, routes=())) == ["add route fd77::/16"]
+    assert lines(wanted(), replace(good, connected=())) == ["restore route fd77::/16"]
     assert lines(wanted(), replace(good, name="wg9")) == [
         "rename wg9 to wgBmx7",
         "set up",
@@ -283,7 +283,7 @@ def actual_devices(draw):
         firewall_mark=draw(st.integers(0, 1)),
         addresses=addresses,
         peers=draw(peers_of(ActualPeer)),
-        routes=(IPv6Network("fd77::/16"),) if addresses and draw(st.booleans()) else (),
+        connected=(IPv6Network("fd77::/16"),) if addresses and draw(st.booleans()) else (),
     )
 
 
@@ -312,7 +312,7 @@ def test_the_plan_reaches_the_goal_and_then_is_empty(desired, actual):
     for name in ("name", "private_key", "listen_port", "firewall_mark", "mtu"):
         assert getattr(reached, name) == getattr(desired, name)
     assert set(reached.addresses) == set(desired.addresses)
-    assert IPv6Network("fd77::/16") in reached.routes
+    assert IPv6Network("fd77::/16") in reached.connected
     assert reached.peers.keys() == desired.peers.keys()
     for public_key, wish in desired.peers.items():
         got = reached.peers[public_key]

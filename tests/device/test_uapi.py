@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 import pytest
 
 from bmx7wg.core.model import Endpoint
-from bmx7wg.core.plan import SetDevice
+from bmx7wg.core.operations import SetDevice
 from bmx7wg.core.planpeers import RemovePeer, SetPeer
 from bmx7wg.device import uapi
 

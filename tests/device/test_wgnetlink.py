@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmx7wg.core.model import Endpoint
-from bmx7wg.core.plan import SetDevice
+from bmx7wg.core.operations import SetDevice
 from bmx7wg.core.planpeers import RemovePeer, SetPeer
-from bmx7wg.device import wgnetlink
+from bmx7wg.device import wgdump, wgnetlink
 from bmx7wg.netlink import attributes
 
 from ..conftest import VECTORS
@@ -199,7 +199,7 @@ def test_a_dump():
             nest(8, dumped_peer(TWO, allowed=(ALLOWED_4, ALLOWED_6))),
         )
     )
-    device = wgnetlink.decode_device([body])
+    device = wgdump.Reader().device([body])
     assert (device.private_key, device.listen_port, device.firewall_mark) == (ONE, 6277, 0x6277)
     (peer,) = device.peers.values()
     assert peer.public_key == TWO and peer.preshared_key == SHARED
@@ -216,19 +216,19 @@ def test_a_peer_that_goes_on_in_the_next_messages_is_one():
         HEAD + attribute(2, b"wgBmx7\0") + nest(8, more),
         HEAD + attribute(2, b"wgBmx7\0") + nest(8, more, dumped_peer(SHARED)),
     ]
-    device = wgnetlink.decode_device(dump)
+    device = wgdump.Reader().device(dump)
     assert list(device.peers) == [ONE, TWO, SHARED]
     six = IPv6Network("fd77::2")
     assert device.peers[TWO].allowed_ips == (IPv4Network("10.3.0.0/24"), six, six)
     assert device.peers[TWO].rx_bytes == 2**40
-    statistics = wgnetlink.decode_statistics(dump)
+    statistics = wgdump.statistics(dump)
     assert list(statistics) == [ONE, TWO, SHARED]
     assert statistics[TWO].last_handshake == 1700000000 * 10**9 + 5
 
 
 def test_a_peer_without_session_or_endpoint():
     bare = nest(0, attribute(1, ONE), attribute(2, bytes(32)), attribute(6, bytes(16)), nest(9))
-    (peer,) = wgnetlink.decode_device([HEAD + nest(8, bare)]).peers.values()
+    (peer,) = wgdump.Reader().device([HEAD + nest(8, bare)]).peers.values()
     assert peer.endpoint is None and peer.last_handshake == 0 and peer.allowed_ips == ()
 
 
@@ -283,7 +283,7 @@ def test_we_say_what_wg_says(number):
 
 @little_endian
 def test_we_read_what_the_kernel_says():
-    device = wgnetlink.decode_device([bytes.fromhex(TRACED["dump"])])
+    device = wgdump.Reader().device([bytes.fromhex(TRACED["dump"])])
     assert device.private_key == bytes(range(31)) + b"\x5f", "clamped"
     assert (device.listen_port, device.firewall_mark) == (6277, 0x6277)
     (peer,) = device.peers.values()
