@@ -366,6 +366,7 @@ class Applied:
     peers: frozenset[bytes]  # public keys that are in the device now
     added: frozenset[bytes]  # of these, new (or new to their node) since the last apply
     writes: int  # operations sent; 0 when nothing had to change
+    done: tuple[str, ...] = ()  # the first of them, for people
     failures: tuple[Failure, ...] = ()
 
 

@@ -76,6 +76,7 @@ class InMemoryDevice:
             peers=frozenset(actual.peers),
             added=added,
             writes=len(operations),
+            done=tuple(str(operation) for operation in operations),
         )
 
     async def read(self) -> ActualDevice | None:

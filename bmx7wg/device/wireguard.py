@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv6Address
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ..core.identity import key_text
 from ..core.model import (
@@ -48,6 +48,8 @@ from .routes import Routes
 from .watch import Watch
 
 _T = TypeVar("_T")
+
+_SHOWN: Final = 3  # operations that are told as text
 
 
 class WireGuardDevice:
@@ -208,6 +210,7 @@ class WireGuardDevice:
             peers=added | (found.keys() & desired.peers.keys()),
             added=added,
             writes=len(operations),
+            done=tuple(str(operation) for operation in operations[:_SHOWN]),
             failures=tuple(failures),
         )
         return applied, self._backend.pulse()

@@ -13,10 +13,13 @@ from ..core.identity import key_text, public_key
 from ..core.mesh import Mesh
 from ..core.model import Applied, DesiredDevice, DeviceView
 from ..device.base import Device, DeviceError
+from . import journal
+from .repairs import Repairs
 
 log = logging.getLogger("bmx7wg.device")
 
 RETRY_FIRST, RETRY_LAST = 0.5, 30.0  # s between attempts at what failed
+CHECK = 60.0  # s between looks for what no event tells of: peers, keys, the port
 SHOWN_FAILURES = 3  # of those of one attempt, in a sentence for people
 
 
@@ -37,10 +40,11 @@ class DeviceKeeper:
         self._device: Device | None = None
         self._lock = asyncio.Lock()
         self._revision = -1  # of the mesh, as applied last
-        self._touched = False
+        self._repairs = Repairs(time.monotonic())
+        self._failures = ""
+        self._check_at: float | None = None
         self._backoff = Backoff(RETRY_FIRST, RETRY_LAST)
-        #: When `tend` is to try again what failed (monotonic seconds); None if nothing did.
-        self.due: float | None = None
+        self._due: float | None = None  # when to try again what failed; None if nothing did
         #: What was reached last; None while there is no device.
         self.applied: Applied | None = None
         #: The same for those who look.
@@ -49,12 +53,29 @@ class DeviceKeeper:
     @property
     def tried(self) -> bool:
         """Whether there was an attempt, successful or not."""
-        return self.applied is not None or self.due is not None
+        return self.applied is not None or self._due is not None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something is known that is to be put right."""
+        return self._repairs.pending
+
+    def next_timeout(self) -> float | None:
+        """When `tend` has something to do by itself (monotonic seconds)."""
+        if self.applied is None:
+            return self._due
+        times = (self._due, self._repairs.next_timeout(), self._check_at)
+        return min((when for when in times if when is not None), default=None)
 
     def touched(self, sentence: str) -> None:
         """Something was done to the device by somebody else: see to it."""
-        log.warning("%s", sentence)
-        self._touched = True
+        self._repairs.noticed(sentence, time.monotonic())
+        self._tell()
+        self._wake()
+
+    def look_again(self) -> None:
+        """See whether the device is as it should be, in the next turn."""
+        self._check_at = time.monotonic()
         self._wake()
 
     async def tend(self, mesh: Mesh) -> None:
@@ -99,14 +120,19 @@ class DeviceKeeper:
             await self._device.close()
 
     def _must_apply(self, mesh: Mesh) -> bool:
-        due = self.due is not None and time.monotonic() >= self.due
-        if self.due is not None and self.applied is None:
+        now = time.monotonic()
+        self._repairs.advance(now)
+        self._tell()
+        due = self._due is not None and now >= self._due
+        if self._due is not None and self.applied is None:
             return due  # there is no device: not before its time, whatever changed
-        return due or self._touched or mesh.revision != self._revision
+        check = self._check_at is not None and now >= self._check_at
+        return due or check or self._repairs.due(now) or mesh.revision != self._revision
 
     async def _apply(self, mesh: Mesh) -> None:
         async with self._lock:
-            self._touched = False
+            expected = self._repairs.pending or self._due is not None
+            self._repairs.begun(time.monotonic())
             try:
                 if self._device is None:
                     await self._begin(mesh)
@@ -121,18 +147,23 @@ class DeviceKeeper:
                 log.exception("unexpected error; trying again")
                 self._failed(mesh, "unexpected error; see the journal")
                 return
+        if applied.writes and revision == self._revision and not expected:
+            extra = journal.fields(journal.DEVICE_REPAIRED)
+            log.warning("put right without an event: %s", "; ".join(applied.done), extra=extra)
         self.applied, self._revision = applied, revision
+        self._check_at = time.monotonic() + CHECK
         self.view = _view(self._device.backend, desired, applied)
         mesh.applied(applied, time.monotonic())
         whys = [f"{failure.what}: {failure.why}" for failure in applied.failures]
         more = len(whys) - SHOWN_FAILURES
         told = whys[:SHOWN_FAILURES] + ([f"and {more} more"] if more > 0 else [])
-        self._problem("; ".join(told))
+        self._failures = "; ".join(told)
+        self._tell()
         if whys:
             self._try_again()
         else:
             self._backoff.reset()
-            self.due = None
+            self._due = None
 
     async def _begin(self, mesh: Mesh) -> None:
         """Open the device, and keep the peers of one that is there already."""
@@ -148,13 +179,17 @@ class DeviceKeeper:
             mesh.adopt(actual, time.monotonic())
 
     def _failed(self, mesh: Mesh, sentence: str) -> None:
-        self._problem(sentence)
-        self.applied = self.view = None
+        self._failures = sentence
+        self._tell()
+        self.applied = self.view = self._check_at = None
         mesh.device_lost(time.monotonic())
         self._try_again()
 
     def _try_again(self) -> None:
-        self.due = time.monotonic() + self._backoff()
+        self._due = time.monotonic() + self._backoff()
+
+    def _tell(self) -> None:
+        self._problem("; ".join(filter(None, (self._repairs.problem, self._failures))))
 
 
 def _view(backend: str, desired: DesiredDevice, applied: Applied) -> DeviceView:

@@ -150,7 +150,7 @@ class Node:
 
     def look_again(self) -> None:
         """See whether the device is as it should be."""
-        self._keeper.touched("somebody asked to look at the device again")
+        self._keeper.look_again()
 
     def bus_state(self, connected: bool, sentence: str) -> None:
         """The system bus came or went."""
@@ -253,6 +253,8 @@ class Node:
         if self._reload:
             self._reload = False
             self._reload_quietly()
+        if self._keeper.disturbed:
+            self._publish()  # what is wrong is shown before it is put right
         if self._mesh is not None:
             await self._keeper.tend(self._mesh)
             self._announce()
@@ -260,7 +262,7 @@ class Node:
         self._parts.notifier.alive()
 
     async def _sleep(self) -> None:
-        mesh, times = self._mesh, [self._keeper.due]
+        mesh, times = self._mesh, [self._keeper.next_timeout()]
         if mesh is not None:
             times += [mesh.next_timeout(), mesh.next_look()]
         waits = [when - time.monotonic() for when in times if when is not None]

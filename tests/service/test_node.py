@@ -4,7 +4,8 @@ that is the real one: waiting is on conditions."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv6Address
@@ -15,6 +16,7 @@ from bmx7wg.bus.errors import BusError
 from bmx7wg.core.config import Config, ConfigError, DeviceConfig, TrustConfig
 from bmx7wg.core.identity import NodeId, mesh_address
 from bmx7wg.core.model import (
+    ActualPeer,
     Announced,
     Announcement,
     Changes,
@@ -32,6 +34,7 @@ from bmx7wg.core.model import (
 from bmx7wg.core.settings import Settings
 from bmx7wg.device.base import Device, DeviceError
 from bmx7wg.device.fake import InMemoryDevice
+from bmx7wg.service import journal, keeper, repairs
 from bmx7wg.service.node import EX_TEMPFAIL, Node, Parts
 
 ME, N2 = NodeId(b"\x01" * 28), NodeId(b"\x02" * 28)
@@ -81,6 +84,7 @@ class FakeBus:
         self.manager: ManagerView | None = None
         self.device: DeviceView | None = None
         self.peers: dict[NodeId, PeerView] = {}
+        self.problems: list[tuple[str, ...]] = []  # all that there ever were
 
     async def start(self) -> None:
         if self.failures:
@@ -91,6 +95,8 @@ class FakeBus:
     def publish(self, changes: Changes) -> None:
         assert changes != Changes()
         self.manager = changes.manager or self.manager
+        if self.manager is not None:
+            self.problems.append(self.manager.problems)
         self.device = changes.device or self.device
         self.peers.update({view.node_id: view for view in changes.peers})
         for node_id in changes.gone:
@@ -170,6 +176,14 @@ class Bench:
             await asyncio.wait_for(wait(), 10)
         except TimeoutError:
             pytest.fail(f"{what} did not come true; log: {self.log}; {self.bus.manager}")
+
+    def peers_there(self) -> Mapping[bytes, ActualPeer]:
+        return self.device.actual.peers if self.device.actual else {}
+
+    def without_peers(self) -> None:
+        """Somebody takes the peers away; there is no event for it."""
+        assert self.device.actual is not None
+        self.device.actual = replace(self.device.actual, peers={})
 
     def state(self) -> str:
         return self.bus.manager.state if self.bus.manager else ""
@@ -277,8 +291,64 @@ def test_what_somebody_else_did_is_put_right(run_async: Run) -> None:
             bench.device.disturb("wgBmx7 was set down", replace(actual, up=False))
             await bench.until(lambda: bool(bench.log))
             assert bench.device.actual is not None and bench.device.actual.up
+            await bench.until(lambda: bench.state() == "running")
+            assert ("device: wgBmx7 was set down",) in bench.bus.problems
 
     run_async(story())
+
+
+def test_who_puts_it_wrong_again_and_again_does_not_keep_us_busy(run_async: Run) -> None:
+    async def story() -> None:
+        bench = Bench()
+        async with bench.running(READY):
+            await bench.until(lambda: "READY" in bench.log)
+            bench.log.clear()
+
+            def disturb() -> bool:
+                """Whenever it was put right, put it wrong."""
+                actual = bench.device.actual
+                if actual is not None and actual.up:
+                    bench.device.disturb("wgBmx7 was set down", replace(actual, up=False))
+                return "again and again" in "".join(bench.problems())
+
+            await bench.until(disturb, "an end of the contest")
+            assert bench.state() == "degraded"
+            done = bench.log.count("set up")
+            assert done == repairs.BURST
+            for _ in range(5):
+                bench.notifier.pulses = 0
+                bench.node._wake.set()
+                await bench.until(lambda: bench.notifier.pulses > 0)
+            assert bench.log.count("set up") == done, "for now it is left as it is"
+
+    run_async(story())
+
+
+def test_what_no_event_tells_of_is_found_by_looking(
+    run_async: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("bmx7wg"), "propagate", True)
+
+    async def story() -> None:
+        bench = Bench()
+        async with bench.running(READY, SEEN):
+            await bench.until(lambda: bench.device.actual is not None)
+            await bench.until(lambda: bench.device.actual is not None and K2 in bench.peers_there())
+            bench.log.clear()
+            bench.without_peers()
+            bench.node.look_again()
+            await bench.until(lambda: K2 in bench.peers_there(), "the look that was asked for")
+            monkeypatch.setattr(keeper, "CHECK", 0.02)
+            bench.node.look_again()
+            bench.without_peers()
+            await bench.until(lambda: K2 in bench.peers_there(), "the look that comes by itself")
+            bench.without_peers()
+            await bench.until(lambda: K2 in bench.peers_there(), "and the next one")
+
+    run_async(story())
+    told = [record for record in caplog.records if "without an event" in record.message]
+    assert len(told) >= 2 and "add peer" in told[0].message
+    assert getattr(told[0], "fields")["MESSAGE_ID"] == journal.DEVICE_REPAIRED
 
 
 def test_without_a_bus_the_mesh_works_and_the_bus_is_tried_again(run_async: Run) -> None:
