@@ -5,9 +5,12 @@ The systemctl of root talks to systemd itself and not over the bus, which may be
 
 from __future__ import annotations
 
+import logging
 import string
 import subprocess
 from typing import Final
+
+log = logging.getLogger("bmx7wg.device")
 
 #: The unit of a wireguard-go; its instance is the name of the device.
 WIREGUARD_GO: Final = "bmx7-wg-userspace@{}.service"
@@ -43,6 +46,15 @@ def job(unit: str) -> str:
     """
     # number, unit, type, state
     return (_systemctl("list-jobs", "--no-legend", "--full", unit).split() or [""] * 3)[2]
+
+
+def will_run(unit: str) -> bool:
+    """Whether a unit that ends is to be started again at once; if that is not known, it is."""
+    try:
+        return job(unit) in ("restart", "start")
+    except UnitError as error:
+        log.warning("not known whether %s is restarted, so all stays as it is: %s", unit, error)
+        return True
 
 
 def instance(template: str, name: str) -> str:
