@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..core.model import PeerStatistics
-from ..core.plan import SetDevice
+from ..core.operations import SetDevice
 from ..core.planpeers import PeerOperation
 from ..netlink import F_DUMP, Netlink, NetlinkError, attributes
 from ..rtnetlink import Rtnetlink
-from . import wgnetlink
+from . import wgdump, wgnetlink
 from .backend import MAKING, OURS, Settings
 
 # linux/netlink.h, linux/genetlink.h
@@ -33,6 +33,7 @@ class Kernel:
         """Raises NetlinkError ENOENT if the kernel has no WireGuard, nor a module of it."""
         self._route = route
         self._device = device
+        self._reader = wgdump.Reader()
         self._netlink = Netlink(_NETLINK_GENERIC)
         try:
             self._family = _family_id(self._netlink, wgnetlink.FAMILY)
@@ -47,10 +48,10 @@ class Kernel:
             self._route.change_link(link.index, alias=OURS, group=0, no_link_local=True)
 
     def read(self, index: int) -> Settings | None:
-        return wgnetlink.decode_device(self._dump(index))
+        return self._reader.device(self._dump(index))
 
     def statistics(self, index: int) -> Mapping[bytes, PeerStatistics]:
-        return wgnetlink.decode_statistics(self._dump(index))
+        return wgdump.statistics(self._dump(index))
 
     def set_device(self, index: int, change: SetDevice) -> None:
         self._netlink.request(self._family, wgnetlink.encode_device(index, change))
