@@ -78,8 +78,10 @@ class Netlink:
     def close(self) -> None:
         self._socket.close()
 
-    def request(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
-        """Send one message and return the bodies of its replies, once it is acknowledged.
+    def request(
+        self, kind: int, body: bytes, flags: int = 0, most: int | None = None
+    ) -> list[bytes]:
+        """Send one message and return the bodies of its replies, *most* of them, once it is done.
 
         Raises NetlinkError if the kernel refuses it, TimeoutError if it does not answer.
         """
@@ -88,7 +90,7 @@ class Netlink:
             flags |= _F_REQUEST | (0 if flags & F_DUMP == F_DUMP else _F_ACK)
             length = HEADER.size + len(body)
             self._socket.send(HEADER.pack(length, kind, flags, self._sequence, 0) + body)
-            replies, interrupted = self._replies()
+            replies, interrupted = self._replies(most)
             if not interrupted:
                 return replies
         raise NetlinkError(errno.EINTR, "the kernel's tables keep changing while they are read")
@@ -128,7 +130,7 @@ class Netlink:
                 if sequence == self._sequence:
                     return
 
-    def _replies(self) -> tuple[list[bytes], bool]:
+    def _replies(self, most: int | None) -> tuple[list[bytes], bool]:
         replies: list[bytes] = []
         interrupted = False
         while True:
@@ -141,7 +143,8 @@ class Netlink:
                     if code:
                         raise NetlinkError(-code, _explain(-code, kind, flags, body))
                     return replies, interrupted
-                replies.append(body)
+                if most is None or len(replies) < most:
+                    replies.append(body)
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -24,6 +24,7 @@ MAX_TABLE: Final = 0xFFFFFFFF  # of routing tables, RTA_TABLE
 DEFAULT_RULE: Final = 30077  # its rule's priority: before the main table's 32766
 MAX_ADDRESSES: Final = 16  # of the device, besides the mesh address
 MAX_SEARCHES: Final = 256  # that may be added on the bus
+MAX_TABLE_ROUTES: Final = 10_000  # read of a routing table and IP version; 64 can be announced
 
 # Announcements
 MAX_PAYLOAD: Final = 4096  # bytes of JSON

@@ -102,17 +102,6 @@ class Events:
             if known := [event for event in events if event is not None]:
                 return known
 
-    def skip(self) -> None:
-        """Drop what has come until now, unread."""
-        while True:
-            try:
-                self._socket.recv(1)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-
     def _event(self, kind: int, flags: int, sequence: int, body: bytes) -> Event | None:
         match kind:
             case _Kind.NEWLINK | _Kind.DELLINK:

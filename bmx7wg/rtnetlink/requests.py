@@ -146,14 +146,15 @@ class Rtnetlink(Netlink):
         version: int = 6,
         table: int = RT_TABLE_MAIN,
         protocol: int = 0,
+        most: int | None = None,
     ) -> list[Route]:
         """The unicast routes of a table; of one link, of one protocol. 0: of all.
 
-        A table that there is not has no routes.
+        A table that there is not has no routes. *most* bounds the memory that one takes.
         """
         body = encode_filter(version, index=index, table=table, protocol=protocol)
         try:
-            replies = self.request(RTM_GETROUTE, body, F_DUMP)
+            replies = self.request(RTM_GETROUTE, body, F_DUMP, most)
         except NetlinkError as error:
             if error.errno == errno.ENOENT:
                 return []
