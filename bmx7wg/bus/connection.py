@@ -194,13 +194,9 @@ class Connection:
         if not call.wants_no_reply:
             self._send(kind, body, reply_serial=call.serial, destination=call.sender, **fields)
 
-    def _send(
-        self, kind: Kind, body: bytes | bytearray, *, destination: str = "", **fields: Any
-    ) -> None:
+    def _send(self, kind: Kind, body: bytes | bytearray, **fields: Any) -> None:
         if self._stream is not None and not self.closed.is_set():
-            serial = self._stream.next_serial()
-            data = message(kind, serial, body, destination=destination, **fields)
-            self._stream.write(data)
+            self._stream.write(message(kind, self._stream.next_serial(), body, **fields))
 
     # -- for the stream
 

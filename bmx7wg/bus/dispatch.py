@@ -7,7 +7,7 @@ interface, the method and its signature exist. Whatever happens, the caller gets
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from typing import Any, Final
 
 from ..core.identity import NodeId, parse_key
@@ -17,6 +17,7 @@ from .contract import Interface, Method, node
 from .controller import Controller
 from .errors import CallError
 from .library import Incoming
+from .methods import Methods
 from .names import (
     DEVICE_PATH,
     INTROSPECTABLE,
@@ -35,7 +36,6 @@ from .tree import Object, Tree
 from .turns import Pause, Turns
 from .values import marshal
 from .verbs import Verbs
-from .wire import Header
 
 #: Values for a method's result signature, or the marshalled body.
 Result = tuple[Any, ...] | bytes
@@ -63,10 +63,7 @@ class Dispatcher:
         self._turns = turns
         self._verbs = verbs
         self._controller = controller
-        self._peer_standard = interfaces[PEER_STANDARD]
-        self._introspectable = interfaces[INTROSPECTABLE]
-        self._on_objects = (interfaces[PROPERTIES], interfaces[INTROSPECTABLE], self._peer_standard)
-        self._on_root = (interfaces[OBJECT_MANAGER],)
+        self._methods = Methods(interfaces, tree)
         self._readers: Final[Mapping[tuple[str, str], Reader]] = {
             (PEER_STANDARD, "Ping"): lambda call: (),
             (PEER_STANDARD, "GetMachineId"): lambda call: (_machine_id(),),
@@ -95,8 +92,7 @@ class Dispatcher:
     def _answer(self, connection: Connection, call: Incoming) -> Iterator[Pause]:
         header = call.header
         with failures_told(connection, header, header.member):
-            interface, method = self._find(header)
-            key = interface.name, method.name
+            key, method = self._methods.find(header)
             verb = self._verbs.verb(*key)
             if verb is not None:
                 self._verbs.call(connection, call, method, verb)
@@ -105,55 +101,16 @@ class Dispatcher:
             else:
                 if not self._turns.fresh and self._reads_counters(call, *key):
                     yield Pause.FRESH
-                result = yield from self._read(call, *key)
+                read = self._readers.get(key)
+                if read is not None:
+                    result = read(call)
+                else:
+                    yield Pause.LONG
+                    result = yield from self._slow_readers[key](call)
                 body = result if isinstance(result, bytes) else marshal(method.result, result)
                 connection.answer(header, method.result, body)
 
-    # -- finding
-
-    def _interfaces(self, path: str) -> tuple[Interface, ...]:
-        item = self._tree.objects.get(path)
-        if item is not None:
-            return (
-                item.interface,
-                *(self._on_root if path == ROOT else ()),
-                *self._on_objects,
-            )
-        if self._tree.children(path) is not None:
-            return (self._introspectable, self._peer_standard)
-        return ()
-
-    def _find(self, header: Header) -> tuple[Interface, Method]:
-        interfaces = self._interfaces(header.path)
-        if not interfaces:
-            if header.interface != PEER_STANDARD:  # which the specification puts on any path
-                raise CallError(errors.UNKNOWN_OBJECT, f"There is no object {header.path}.")
-            interfaces = (self._peer_standard,)
-        named = [item for item in interfaces if header.interface in (item.name, "")]
-        if not named:
-            text = f"{header.path} has no interface {header.interface}."
-            raise CallError(errors.UNKNOWN_INTERFACE, text)
-        able = [item for item in named if header.member in item.methods]
-        if not able:
-            text = f"{header.interface or header.path} has no method {header.member}."
-            raise CallError(errors.UNKNOWN_METHOD, text)
-        method = able[0].methods[header.member]
-        if header.signature != method.arguments:
-            text = (
-                f"{method.name} takes arguments of the signature '{method.arguments}', "
-                f"not '{header.signature}'."
-            )
-            raise CallError(errors.INVALID_ARGS, text)
-        return able[0], method
-
     # -- reading
-
-    def _read(self, call: Incoming, interface: str, method: str) -> SlowReader:
-        slow = self._slow_readers.get((interface, method))
-        if slow is not None:
-            yield Pause.LONG
-            return (yield from slow(call))
-        return self._readers[interface, method](call)
 
     def _managed_objects(self, call: Incoming) -> SlowReader:
         """Make the entries bit by bit, and join them in the turn in which they are sent.
@@ -176,23 +133,22 @@ class Dispatcher:
             return not item.encoder.counters.keys().isdisjoint(names)
         return method in ("GetManagedObjects", "Describe")
 
-    def _asked(self, call: Incoming) -> tuple[Object, tuple[str, ...]]:
+    def _asked(self, call: Incoming) -> tuple[Object, Collection[str]]:
         """The object and the properties that a call of Properties is about."""
         interface, *rest = arguments(call)[:2]
         item = self._object(call.header.path)
-        own = interface in (item.interface.name, "")
-        if not own and interface not in {
-            known.name for known in self._interfaces(call.header.path)
-        }:
-            text = f"{call.header.path} has no interface {interface}."
-            raise CallError(errors.UNKNOWN_INTERFACE, text)
-        properties = item.interface.properties if own else {}
+        path = call.header.path
+        properties: Collection[str] = ()  # the interfaces that are not ours have none
+        if interface in (item.interface.name, ""):
+            properties = item.interface.properties
+        elif all(interface != known.name for known in self._methods.interfaces(path)):
+            raise CallError(errors.UNKNOWN_INTERFACE, f"{path} has no interface {interface}.")
         if not rest:
-            return item, tuple(properties)
+            return item, properties
         if rest[0] not in properties:
-            text = f"{call.header.path} has no property {rest[0]} of this interface."
+            text = f"{path} has no property {rest[0]} of this interface."
             raise CallError(errors.UNKNOWN_PROPERTY, text)
-        return item, (rest[0],)
+        return item, rest
 
     def _get(self, call: Incoming) -> tuple[Any, ...]:
         item, names = self._asked(call)
@@ -214,7 +170,7 @@ class Dispatcher:
     def _introspect(self, call: Incoming) -> SlowReader:
         yield from ()  # it is long to send only
         path = call.header.path
-        return (node(self._interfaces(path), self._tree.children(path) or ()),)
+        return (node(self._methods.interfaces(path), self._tree.children(path) or ()),)
 
     # -- the Manager
 

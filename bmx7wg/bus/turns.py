@@ -47,28 +47,19 @@ class _Waiting(NamedTuple):
     answer: Answer
 
 
-class _Ring:
-    """Queues by caller, taken from in turn."""
-
-    def __init__(self) -> None:
-        self._queues: dict[str, deque[_Waiting]] = {}  # in the order of their turns
-
-    def __bool__(self) -> bool:
-        return bool(self._queues)
+class _Ring(dict[str, deque[_Waiting]]):
+    """Queues by caller, in the order of their turns."""
 
     def push(self, waiting: _Waiting) -> None:
-        self._queues.setdefault(waiting.caller, deque()).append(waiting)
+        self.setdefault(waiting.caller, deque()).append(waiting)
 
-    def pop(self) -> _Waiting:
-        caller, queue = next(iter(self._queues.items()))
-        del self._queues[caller]
+    def take(self) -> _Waiting:
+        caller = next(iter(self))
+        queue = self.pop(caller)
         waiting = queue.popleft()
         if queue:
-            self._queues[caller] = queue
+            self[caller] = queue
         return waiting
-
-    def clear(self) -> None:
-        self._queues.clear()
 
 
 class Turns:
@@ -110,10 +101,12 @@ class Turns:
     def serve(self) -> None:
         """Go round the callers, as far as a turn of the loop allows; the rest follows."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + TURN
-        while (waiting := self._next(loop.time())) is not None:
+        now = loop.time()
+        until = now + TURN
+        while (waiting := self._next(now)) is not None:
             self._go_on(waiting)
-            if loop.time() > until:
+            now = loop.time()
+            if now > until:
                 self._resume()
                 return
 
@@ -146,7 +139,7 @@ class Turns:
 
     def _next(self, now: float) -> _Waiting | None:
         if self._short:
-            return self._short.pop()
+            return self._short.take()
         if not self._long or self._current is not None or not self._room():
             return None
         rest = -self._credit / LONG_SHARE - (now - self._counted)
@@ -154,12 +147,18 @@ class Turns:
             if self._rest is None:
                 self._rest = asyncio.get_running_loop().call_later(rest, self._rested)
             return None
-        self._current, self._began = self._long.pop(), now
+        self._current, self._began = self._long.take(), now
         return self._current
 
     def _go_on(self, waiting: _Waiting) -> None:
         """Make an answer up to its next pause."""
         match next(waiting.answer, None):
+            case None:
+                self._bytes -= waiting.size
+                self._calls[waiting.caller] -= 1
+                if not self._calls[waiting.caller]:
+                    del self._calls[waiting.caller]
+                self._sent = self._sent or waiting is self._current
             case Pause.TURN:
                 self._short.push(waiting)
             case Pause.LONG:
@@ -168,12 +167,6 @@ class Turns:
                 self._stale.append(waiting)
                 if self._watching is None:
                     self._watching = asyncio.get_running_loop().create_task(self._watch())
-            case None:
-                self._bytes -= waiting.size
-                self._calls[waiting.caller] -= 1
-                if not self._calls[waiting.caller]:
-                    del self._calls[waiting.caller]
-                self._sent = self._sent or waiting is self._current
 
     def _rested(self) -> None:
         self._rest = None

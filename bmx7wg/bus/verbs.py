@@ -216,5 +216,5 @@ def _network(
 
 
 def _peer(call: Incoming) -> NodeId:
-    """The peer that is called; its object is there, so the path is one."""
+    """The peer that is called: on no other path these methods are found."""
     return NodeId(peer_of(call.header.path))

@@ -327,7 +327,7 @@ def test_calls_that_want_no_answer_starve_nobody(daemon: Daemon, run_async) -> N
                 assert flooder.stdout is not None and await flooder.stdout.readline()
                 async with await Client.connect() as other:
                     for _ in range(100):
-                        await other.call(ROOT, PEER_STANDARD, "Ping", timeout=2)
+                        await other.call(ROOT, PEER_STANDARD, "Ping", timeout=10)
             finally:
                 flooder.kill()
                 await flooder.wait()

@@ -233,11 +233,37 @@ def test_peers_that_are_not_there(daemon: Daemon, run_async) -> None:
                 with pytest.raises(CallError) as caught:
                     await client.call(ROOT, MANAGER, "RemovePeer", "o", (path,))
                 assert caught.value.name == errors.NO_SUCH_PEER
-            for member in ("Block", "Unblock", "Probe"):
-                with pytest.raises(CallError) as caught:
-                    await client.call(peer_path(node_id(4)), PEER, member)
-                assert caught.value.name == errors.UNKNOWN_OBJECT
+            with pytest.raises(CallError) as caught:
+                await client.call(peer_path(node_id(4)), PEER, "Probe")
+            assert caught.value.name == errors.UNKNOWN_OBJECT
             assert controller.done == []
+
+    run_async(look())
+
+
+@pytest.mark.parametrize("interface", [PEER, ""])
+def test_who_is_kept_out_need_not_be_there(daemon: Daemon, run_async, interface: str) -> None:
+    absent = peer_path(node_id(4))
+
+    async def look() -> None:
+        controller = Counting()
+        async with on_the_bus(peer(3), controller=controller), await Client.connect() as client:
+            for member in ("Block", "Unblock"):
+                await client.call(absent, interface, member)
+            done = [("block", node_id(4)), ("unblock", node_id(4))]
+            assert controller.done == done
+            for path in (absent[:-2], absent + "00", absent.upper(), absent + "/a"):
+                with pytest.raises(CallError) as caught:
+                    await client.call(path, interface, "Unblock")
+                assert caught.value.name == errors.UNKNOWN_OBJECT
+            with pytest.raises(CallError) as caught:
+                await client.call(absent, interface, "Unblock", "s", ("x",))
+            assert caught.value.name == errors.INVALID_ARGS
+            async with await connect_as_nobody() as nobody:
+                with pytest.raises(CallError) as caught:
+                    await nobody.call(absent, PEER, "Unblock")
+            assert caught.value.name == errors.ACCESS_DENIED
+            assert controller.done == done
 
     run_async(look())
 
