@@ -103,6 +103,7 @@ class Caller:
     def __init__(self, bus: Path) -> None:
         self._socket = connect(bus)
         self._serial = 1
+        self._behind = b""  # what came behind the message that was read last
         self.call(BUS, BUS_PATH, BUS, "Hello")
 
     def call(
@@ -137,22 +138,14 @@ class Caller:
 
     def _receive(self) -> int:
         """The kind of the next message, which is read and thrown away."""
-        data = self._socket.recv(1 << 20)
+        data = self._behind or self._more()
         while len(data) < FIXED_HEADER:
             data += self._more()
-        head, body = sizes(data)
-        left = head + body - len(data)
-        kind = data[1]
-        while left > 0:
-            left -= len(self._more())
-        if left < 0:  # another one behind it
-            return self._behind(data[left:], kind)
-        return kind
-
-    def _behind(self, data: bytes, kind: int) -> int:
-        """The bus sends a signal behind the answer to Hello: take both."""
-        while len(data) < FIXED_HEADER or len(data) < sum(sizes(data)):
-            data += self._more()
+        kind, left = data[1], sum(sizes(data))
+        while len(data) < left:
+            left -= len(data)
+            data = self._more()
+        self._behind = data[left:]
         return kind
 
     def _more(self) -> bytes:
