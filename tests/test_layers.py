@@ -104,10 +104,14 @@ def test_the_core_does_no_io(path: Path) -> None:
 INTERFACES = {"bmx7wg.device.base", "bmx7wg.discovery.source", "bmx7wg.bus.errors"}
 
 
+#: Where the parts meet: to run, and to be removed.
+WIRING = ("main.py", "removal.py")
+
+
 def test_only_main_knows_all_parts() -> None:
     adapters = ("bmx7wg.device", "bmx7wg.discovery", "bmx7wg.bus")
     for path in (PACKAGE / "service").glob("*.py"):
-        if path.name != "main.py":
+        if path.name not in WIRING:
             known = {name for name, _ in imports(path) if name.startswith(adapters)}
             assert known <= INTERFACES, f"{name_of(path)} imports {known - INTERFACES}"
 

@@ -21,14 +21,13 @@ class Lock:
 
     def __init__(self, name: str) -> None:
         """Take it, on the running loop; DeviceError if another process has it."""
-        address = f"\0bmx7-wg/{name}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._loop = asyncio.get_running_loop()
         try:
-            self._socket.bind(address)
+            self._socket.bind(_address(name))
             self._socket.listen()
         except OSError as error:
-            if _listener(address) in (0, os.getuid()):
+            if is_taken(name):
                 self._socket.close()
                 raise DeviceError(f"another process works on {name}") from error
         else:
@@ -41,6 +40,15 @@ class Lock:
     def _turn_away(self) -> None:
         """Who asked has its answer; waiting it would fill the queue for the next."""
         self._socket.accept()[0].close()
+
+
+def is_taken(name: str) -> bool:
+    """Whether a process works on the device of this name."""
+    return _listener(_address(name)) in (0, os.getuid())
+
+
+def _address(name: str) -> str:
+    return f"\0bmx7-wg/{name}"
 
 
 def _listener(address: str) -> int | None:

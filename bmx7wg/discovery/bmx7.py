@@ -93,12 +93,13 @@ class Bmx7Source:
         self._examine_at = self._scan_at = self._look_at = self._publish_at = 0.0
         self._wake.set()
 
-    async def stop(self) -> None:
+    async def stop(self, *, leave: bool = True) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
-        await self._publisher.withdraw(limit=_STOP_LIMIT)
+        if leave:
+            await self._publisher.withdraw(limit=_STOP_LIMIT)
         self._daemons.forget()
         if self._watch is not None:
             self._watch.close()

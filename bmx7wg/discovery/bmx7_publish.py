@@ -73,17 +73,23 @@ class Publisher:
             self._ordered = True
 
     async def withdraw(self, *, limit: float) -> None:
-        """Take the announcement back, as far as that can be done."""
+        """Take the announcement back, as far as that can be done; also that of an earlier run."""
+        file = os.path.join(self._paths.sent, FILE)
         try:
-            if self._ordered:
+            if self._ordered or os.path.lexists(file):
                 await self._order(f"syncSms=-{FILE}", limit)
         except CommandError:
             pass  # a bmx7 that is not there announces nothing
         try:
-            remove(os.path.join(self._paths.sent, FILE))
+            remove(file)
         except OSError:
             pass
         self.forgotten()
 
     async def _order(self, word: str, limit: float) -> None:
         await run(self._config.command, self._config.runtime_dir, word, limit=limit)
+
+
+async def withdraw_left(config: Bmx7Config, *, limit: float) -> None:
+    """Take back what an earlier run has announced, if it did not do so itself."""
+    await Publisher(config, Paths(config.runtime_dir)).withdraw(limit=limit)

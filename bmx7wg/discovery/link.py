@@ -86,12 +86,13 @@ class LinkSource:
         self._protocol.solicit(time.monotonic())
         self._turn()
 
-    async def stop(self) -> None:
+    async def stop(self, *, leave: bool = True) -> None:
         if self._beginning is not None:
             self._beginning.cancel()
             await asyncio.wait([self._beginning])
-        self._protocol.goodbye(_wall_us())
-        self._flush()
+        if leave:
+            self._protocol.goodbye(_wall_us())
+            self._flush()
         self._sequence.release()
         self._end()
         self._tell(SourceState.STOPPED)

@@ -30,8 +30,10 @@ class Source(Protocol):
     async def resync(self) -> None:
         """Read all anew and ask the others to speak up; for Synchronize() and `sync`."""
 
-    async def stop(self) -> None:
-        """Withdraw our announcement and let go of everything. Takes at most 2 s."""
+    async def stop(self, *, leave: bool = True) -> None:
+        """Let go of everything; withdraw our announcement, unless we don't *leave* but come back
+        in a moment. Takes at most 2 s.
+        """
 
     def counters(self) -> dict[str, int]:
         """What was seen and what was refused, by reason, since the start."""

@@ -59,7 +59,7 @@ def find(kind: str = "") -> Programs:
     if kind == "tree":
         found = Programs(
             kind,
-            service=(_PYTHON, "-m", "bmx7wg.service.main"),
+            service=(_PYTHON, "-m", "bmx7wg.service.command"),
             client=(_PYTHON, "-c", "from bmx7wg.cli.main import main; raise SystemExit(main())"),
             bus_policy=root / "dbus" / policy,
             pythonpath=str(root),

@@ -108,13 +108,14 @@ class DeviceKeeper:
             raise TimeoutError("there is no device")
         return await self._device.measure(address)
 
-    async def remove(self) -> None:
-        """Take the device away and let go of it."""
+    async def end(self, *, remove: bool) -> None:
+        """Let go of the device; take it away, or leave it to the next one as it is."""
         async with self._lock:
             if self._device is None:
                 return
             try:
-                await self._device.remove()
+                if remove:
+                    await self._device.remove()
             except DeviceError as error:
                 log.error("not removed: %s", error)
             await self._device.close()

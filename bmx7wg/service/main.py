@@ -1,19 +1,16 @@
-"""bmx7-wgd: where the parts meet. Nothing is decided here."""
+"""The daemon: where the parts meet. Nothing is decided here."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
-import os
 import signal
 import socket
-import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from .. import __version__, configfiles
 from ..core.announcement import is_label
 from ..core.config import Config, ConfigError
 from ..core.model import Origin
@@ -29,13 +26,12 @@ EX_CONFIG: Final = 78  # sysexits.h
 log = logging.getLogger("bmx7wg.service")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The daemon; returns its exit status (bmx7-wgd(8))."""
-    options = _options(arguments)
+def serve(options: Namespace) -> int:
+    """Run until a signal ends it; returns the exit status. The options are command.py's."""
     journal.set_up()
     try:
         store = Store(options.state_dir)
-        return asyncio.run(_serve(Configuration(options.config_dir, store), store))
+        return asyncio.run(_serve(Configuration(options.config_dir, store), store, options.unit))
     except ConfigError as error:
         for problem in error.problems:
             log.error("%s", problem, extra=journal.fields(journal.CONFIGURATION_REFUSED))
@@ -45,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-async def _serve(configuration: Configuration, store: Store) -> int:
+async def _serve(configuration: Configuration, store: Store, unit: str) -> int:
     from ..bus.service import Bus
     from ..device.choose import open_device
     from .notify import Notifier
@@ -58,14 +54,25 @@ async def _serve(configuration: Configuration, store: Store) -> int:
         Parts(
             source=source,
             origin=origin,
-            open_device=lambda: open_device(config.device.backend, config.device.name),
+            open_device=lambda: open_device(
+                config.device.backend, config.device.name, units=bool(unit)
+            ),
             bus=Bus(Verbs(node, configuration, source, origin), state=node.bus_state),
             notifier=Notifier(),
+            restarts=lambda: _restarts(unit),
             reload=configuration.reload,
         )
     )
     _on_signals({signal.SIGTERM: node.stop, signal.SIGINT: node.stop, signal.SIGHUP: node.reload})
     return await node.run()
+
+
+async def _restarts(unit: str) -> bool:
+    if not unit:
+        return False
+    from ..device.units import will_run
+
+    return await asyncio.to_thread(will_run, unit)
 
 
 def _source(origin: Origin, config: Config, store: Store, node: Node) -> Source:
@@ -108,29 +115,3 @@ def _on_signals(handlers: dict[signal.Signals, Callable[[], None]]) -> None:
     loop = asyncio.get_running_loop()
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
-
-
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bmx7-wgd", description="Connects the nodes of a mesh through WireGuard."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument(
-        "--config-dir",
-        type=Path,
-        default=configfiles.DEFAULT_DIRECTORY,
-        metavar="DIR",
-        help="configuration (%(default)s)",
-    )
-    parser.add_argument(
-        "--state-dir",
-        type=Path,
-        default=Path(os.environ.get("STATE_DIRECTORY", configfiles.STATE_DIRECTORY)),
-        metavar="DIR",
-        help="keys and state (%(default)s)",
-    )
-    return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

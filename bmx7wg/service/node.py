@@ -69,6 +69,7 @@ class Parts:
     open_device: Callable[[], Awaitable[Device]]
     bus: PublicBus
     notifier: Notifier
+    restarts: Callable[[], Awaitable[bool]]  # whether whoever ended us starts us again at once
     reload: Callable[[], Settings]  # reads the configuration anew; ConfigError, StoreError
 
 
@@ -233,7 +234,11 @@ class Node:
     # -- the rhythm -----------------------------------------------------------------------------
 
     async def run(self) -> int:
-        """Work until `stop`; leaves nothing behind. Returns the exit status."""
+        """Work until `stop`. Returns the exit status.
+
+        Nothing is left behind, unless the service is to be restarted, or ends by a mistake of
+        ours: then the device stays, and nobody is told.
+        """
         self._bus_task = asyncio.create_task(self._keep_bus())
         try:
             await self._parts.source.start()
@@ -246,7 +251,9 @@ class Node:
                         done.set_result(None)
                 await self._sleep()
         finally:
-            await self._shut_down()
+            # Another node id has another address: that is a new beginning.
+            leave = self._stop and (self._status != 0 or not await self._parts.restarts())
+            await self._shut_down(leave)
         return self._status
 
     async def _turn(self) -> None:
@@ -271,16 +278,16 @@ class Node:
             async with asyncio.timeout(max(0.0, min(waits)) if waits else None):
                 await self._wake.wait()
 
-    async def _shut_down(self) -> None:
+    async def _shut_down(self, leave: bool) -> None:
         self._parts.notifier.stopping()
         self._report.state = ServiceState.STOPPING
         self._publish()
-        await self._parts.source.stop()
+        await self._parts.source.stop(leave=leave)
         if self._bus_task is not None:
             self._bus_task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._bus_task
-        await self._keeper.remove()
+        await self._keeper.end(remove=leave)
         await self._parts.bus.close()
 
     # -- what the others hear -------------------------------------------------------------------

@@ -68,8 +68,8 @@ class FakeSource:
     async def resync(self) -> None:
         ...
 
-    async def stop(self) -> None:
-        self.log.append("source stopped")
+    async def stop(self, *, leave: bool = True) -> None:
+        self.log.append("source stopped" if leave else "source paused")
 
     def counters(self) -> dict[str, int]:
         return {}
@@ -144,6 +144,7 @@ class Bench:
         self.settings = Settings(Config(), b"\x01" * 32)
         self.load: Callable[[], Settings] = lambda: self.settings
         self.open_error = ""
+        self.restarting = False
         self.node = Node(self.settings, name="host")
         if origin is Origin.LINK:
             self.node.identify(ME)
@@ -154,9 +155,13 @@ class Bench:
                 open_device=self._open,
                 bus=self.bus,
                 notifier=self.notifier,  # type: ignore[arg-type]
+                restarts=self._restarts,
                 reload=lambda: self.load(),
             )
         )
+
+    async def _restarts(self) -> bool:
+        return self.restarting
 
     async def _open(self) -> Device:
         if self.open_error:
@@ -222,6 +227,40 @@ def test_ready_comes_last_and_everything_is_taken_back_at_the_end(run_async: Run
         end = ["STOPPING", "source stopped", "remove wgBmx7", "close", "off the bus"]
         assert bench.log == end
         assert bench.state() == "stopping"
+
+    run_async(story())
+
+
+def test_a_restart_leaves_the_device_and_tells_nobody(run_async: Run) -> None:
+    async def story() -> None:
+        bench = Bench()
+        bench.restarting = True
+        async with bench.running(READY, SEEN):
+            await bench.until(lambda: K2 in bench.peers_there())
+            bench.log.clear()
+        assert bench.log == ["STOPPING", "source paused", "close", "off the bus"]
+        assert K2 in bench.peers_there()
+
+    run_async(story())
+
+
+def test_a_mistake_of_ours_leaves_the_device(run_async: Run) -> None:
+    async def story() -> None:
+        bench = Bench()
+        running = asyncio.create_task(bench.node.run())
+        bench.tell(READY, SEEN)
+        await bench.until(lambda: K2 in bench.peers_there())
+        bench.log.clear()
+
+        def fail() -> None:
+            raise RuntimeError("on purpose")
+
+        bench.notifier.alive = fail  # type: ignore[method-assign]
+        bench.node.observe(READY)
+        with pytest.raises(RuntimeError, match="on purpose"):
+            await running
+        assert bench.log == ["STOPPING", "source paused", "close", "off the bus"]
+        assert K2 in bench.peers_there()
 
     run_async(story())
 
