@@ -9,12 +9,26 @@ import select
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import pytest
 
 from bmx7wg.netlink import NetlinkError, Overrun, attributes, messages
-from bmx7wg.rtnetlink import IFF_LOOPBACK, Address, Events, Group, Link, Route, Rtnetlink
+from bmx7wg.rtnetlink import (
+    IFF_LOOPBACK,
+    Address,
+    Events,
+    Group,
+    Link,
+    Route,
+    Rtnetlink,
+    Rule,
+    add_route,
+    add_rule,
+    delete_route,
+    delete_rule,
+)
 
 from .nodes import inside, run
 
@@ -234,3 +248,127 @@ def test_little_of_pyroute2_is_loaded():
         "pyroute2.IPRoute().close()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+ROUTES = [
+    Route(ip_network("10.1.0.0/16"), 0, 77, protocol=77, metric=1024),
+    Route(ip_network("10.1.0.0/16"), 0, 77, protocol=77, metric=9),
+    Route(ip_network("0.0.0.0/0"), 0, 1000, protocol=77),
+    Route(ip_network("2001:db8::/32"), 0, 77, protocol=77, metric=1024),
+    Route(ip_network("::/0"), 0, 100_000, protocol=77, metric=7),
+]
+
+
+def test_routes_of_any_table_many_at_a_time(route):
+    index = route.link("two").index
+    routes = [replace(which, index=index) for which in ROUTES]
+    ip("route", "add", "10.1.0.0/16", "dev", "two", "table", "77", "metric", "5")
+    assert route.batch([add_route(which) for which in routes]) == {}
+    found = [
+        which
+        for version in (4, 6)
+        for which in route.routes(index, version=version, table=0, protocol=77)
+    ]
+    assert sorted(found, key=str) == sorted(routes, key=str)
+    listed = ip("route", "show", "table", "77")
+    assert "10.1.0.0/16 dev two proto 77 scope link metric 9" in listed
+    assert "default dev two table 100000 proto 77 metric 7" in ip(
+        "-6", "route", "show", "table", "all"
+    )
+    assert route.routes(version=4, table=12345) == []
+
+    refused = route.batch([add_route(routes[0]), delete_route(routes[1]), delete_route(routes[1])])
+    assert {number: error.errno for number, error in refused.items()} == {
+        0: errno.EEXIST,
+        2: errno.ESRCH,
+    }
+    somebody_elses = replace(routes[0], metric=5)
+    assert route.batch([delete_route(somebody_elses)])[0].errno == errno.ESRCH
+    left = {line["metric"] for line in shown("route", "show", "table", "77")}
+    assert left == {5, 1024}
+
+
+def test_a_thousand_routes_and_as_many_refusals(route):
+    index = route.link("two").index
+    many = [Route(ip_network(f"10.{n >> 8}.{n & 255}.0/24"), index, 77, 77) for n in range(1000)]
+    assert route.batch([add_route(which) for which in many]) == {}
+    assert len(route.routes(version=4, table=77)) == 1000
+    assert len(route.routes(version=4, table=77, most=10)) == 10
+    refused = route.batch([add_route(which) for which in many])
+    assert refused.keys() == set(range(1000))
+    assert {error.errno for error in refused.values()} == {errno.EEXIST}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_rules(route, version):
+    before = shown(f"-{version}", "rule")
+    rules = [
+        Rule(version, 30077, 77, mark=0x6277, inverted=True, protocol=77),
+        Rule(version, 30077, 77, suppress=0, protocol=77),
+        Rule(version, 30078, 100_000, protocol=77),
+    ]
+    ip(f"-{version}", "rule", "add", "pref", "30077", "lookup", "77", "protocol", "4")
+    ip(
+        f"-{version}",
+        "rule",
+        "add",
+        "pref",
+        "30077",
+        "iif",
+        "one",
+        "lookup",
+        "77",
+        "protocol",
+        "77",
+    )
+    foreign = [rule for rule in shown(f"-{version}", "rule") if rule not in before]
+    assert len(foreign) == 2
+    assert route.batch([add_rule(rule) for rule in rules]) == {}
+    assert {rule for rule in route.rules(version) if rule.protocol == 77} == set(rules)
+    text = ip(f"-{version}", "rule")
+    assert "30077:\tnot from all fwmark 0x6277 lookup 77 proto 77" in text
+    assert "30077:\tfrom all lookup 77 suppress_prefixlength 0 proto 77" in text
+    refused = route.batch([add_rule(rules[1]), *map(delete_rule, rules), delete_rule(rules[2])])
+    assert {number: error.errno for number, error in refused.items()} == {
+        0: errno.EEXIST,
+        4: errno.ENOENT,
+    }
+    assert [rule for rule in shown(f"-{version}", "rule") if rule not in before] == foreign
+
+
+def test_events_of_rules_and_of_routes_in_the_place_of_others(route):
+    route.change_link(route.link("one").index, up=True)
+    with inside(NAME):
+        events = Events(Group.IPV4_ROUTE, Group.IPV4_RULE, protocols=(77,))
+    try:
+        for protocol in ("77", "static"):
+            ip("route", "replace", "10.5.0.0/16", "dev", "one", "protocol", protocol)
+        ip("route", "add", "10.6.0.0/16", "dev", "one", "protocol", "static")
+        ip("rule", "add", "pref", "77", "lookup", "77", "protocol", "77")
+        ip("rule", "delete", "pref", "77")
+        found = [(event.subject, event.gone) for event in gathered(events)]
+        index = route.link("one").index
+        assert found == [
+            (Route(ip_network("10.5.0.0/16"), index, protocol=77), False),
+            (Route(ip_network("10.5.0.0/16"), index), False),
+            (Rule(4, 77, 77, protocol=77), False),
+            (Rule(4, 77, 77, protocol=77), True),
+        ]
+    finally:
+        events.close()
+
+
+@pytest.mark.parametrize("version, name", [(4, "ipv4"), (6, "ipv6")])
+def test_forwarding(route, version, name):
+    assert not route.forwards(version)
+    run("ip", "netns", "exec", NAME, "sysctl", "-qw", f"net.{name}.conf.all.forwarding=1")
+    assert route.forwards(version)
+
+
+def test_an_address_says_who_added_it(route):
+    index = route.link("one").index
+    ip("address", "add", "192.0.2.9/24", "dev", "one")
+    for text in ("192.0.2.1/24", "2001:db8::1/64"):
+        route.add_address(index, ip_interface(text), protocol=77)
+    told = {str(a.interface): a.protocol for a in route.addresses(index)}
+    assert told == {"192.0.2.9/24": 0, "192.0.2.1/24": 77, "2001:db8::1/64": 77}
