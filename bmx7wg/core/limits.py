@@ -15,6 +15,8 @@ LINK_PORT: Final = 6276
 MIN_MTU: Final = 1280  # RFC 8200 5: the least an IPv6 link carries
 WIREGUARD_OVERHEAD: Final = 80  # outer IPv6 (40) + UDP (8) + WireGuard (32)
 
+MAX_PATHS: Final = 1000  # peers beyond the link whose routes are asked for their MTU
+
 # Networks between peers
 DEFAULT_BANDWIDTH: Final = 1000  # bit/s; bmx7's of an offer, and the least that a search wants
 DEFAULT_METRIC: Final = 1024  # of a route; the kernel's own for IPv6

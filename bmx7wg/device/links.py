@@ -137,10 +137,10 @@ def _connected_route(index: int, address: Interface) -> Route:
     )
 
 
-def underlay_mtu(underlay: dict[str, tuple[int, int]]) -> int:
-    """The MTU for the device, given its underlay (design.md 5)."""
-    smallest = min((mtu for _, mtu in underlay.values()), default=0)
-    return max(smallest - WIREGUARD_OVERHEAD, MIN_MTU) if smallest else _DEFAULT_MTU
+def underlay_mtu(underlay: dict[str, tuple[int, int]], path: int = 0) -> int:
+    """The MTU for the device, given its underlay and the smallest one of paths beyond the link."""
+    allowed = [mtu for _, mtu in underlay.values()] + ([path] if path else [])
+    return max(min(allowed) - WIREGUARD_OVERHEAD, MIN_MTU) if allowed else _DEFAULT_MTU
 
 
 def _carries(link: Link, names: tuple[str, ...]) -> bool:

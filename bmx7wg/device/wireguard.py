@@ -43,6 +43,7 @@ from .backend import Backend, is_marked, is_ours
 from .base import DeviceError
 from .links import Links, Standing, underlay_mtu
 from .lock import Lock
+from .paths import Paths
 from .probe import Prober, round_trip
 from .routes import Routes
 from .watch import Watch
@@ -73,6 +74,7 @@ class WireGuardDevice:
         self._name = name
         self._route = route
         self._links = Links(route)
+        self._paths = Paths(route)
         self._routes = Routes(route)
         self._index = 0
         self._sent: dict[bytes, Endpoint] = {}
@@ -179,7 +181,7 @@ class WireGuardDevice:
         if actual is None:
             self._routes.remove(keep=desired)
         underlay = self._links.underlay(desired, actual.index if actual else 0)
-        mtu = desired.mtu or underlay_mtu(underlay)
+        mtu = desired.mtu or underlay_mtu(underlay, self._path_mtu(desired, actual))
         port = _free_port(desired.listen_port, actual.listen_port if actual else 0)
         goal = replace(desired, mtu=mtu, listen_port=port)
 
@@ -214,6 +216,19 @@ class WireGuardDevice:
             failures=tuple(failures),
         )
         return applied, self._backend.pulse()
+
+    def _path_mtu(self, desired: DesiredDevice, actual: ActualDevice | None) -> int:
+        """Of the ways to all peers that are not on a link of ours, 0 without any."""
+        wanted, found = desired.peers, actual.peers if actual else {}
+        endpoints = {peer.endpoint for peer in wanted.values()}
+        endpoints.update(peer.endpoint for key, peer in found.items() if key in wanted)  # they roam
+        addresses = {endpoint.address for endpoint in endpoints if endpoint is not None}
+        return self._paths.smallest(
+            (address for address in addresses if not address.is_link_local),
+            mark=desired.firewall_mark,
+            own=self._index,
+            now=time.monotonic(),
+        )
 
     def _remember_endpoints(
         self,

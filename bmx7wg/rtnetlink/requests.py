@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from ipaddress import IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, Final
 
 from ..netlink import F_CREATE, F_DUMP, F_EXCL, Netlink, NetlinkError, attributes
@@ -28,13 +28,16 @@ from .routes import (
     RT_TABLE_MAIN,
     RTM_GETROUTE,
     RTM_GETRULE,
+    Path,
     Route,
     Rule,
     add_route,
+    decode_path,
     decode_route,
     decode_rule,
     delete_route,
     encode_filter,
+    encode_lookup,
     encode_rule_dump,
 )
 
@@ -161,6 +164,10 @@ class Rtnetlink(Netlink):
             raise
         routes = (decode_route(reply) for reply in replies)
         return [route for route in routes if route is not None]
+
+    def path(self, address: IPv4Address | IPv6Address, mark: int = 0) -> Path:
+        """The way to an address for packets with a firewall mark; NetlinkError without any."""
+        return decode_path(self.request(RTM_GETROUTE, encode_lookup(address, mark))[0])
 
     def add_route(self, route: Route) -> None:
         self.request(*add_route(route))

@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from ..netlink import F_CREATE, F_EXCL, Request, attributes
@@ -29,7 +29,8 @@ _RT_SCOPE_UNIVERSE: Final = 0
 _RT_SCOPE_LINK: Final = 253
 _RT_SCOPE_NOWHERE: Final = 255  # in a deletion: of any scope
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
-_RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA = 9, 15, 18
+_RTA_METRICS, _RTA_MULTIPATH, _RTA_CACHEINFO, _RTA_TABLE, _RTA_MARK, _RTA_VIA = 8, 9, 12, 15, 16, 18
+_RTAX_MTU: Final = 2
 _FR_ACT_TO_TBL: Final = 1
 _FIB_RULE_INVERT: Final = 0x2
 _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE = 6, 10, 14, 15
@@ -48,6 +49,7 @@ PROTOCOL_OFFSET: Final = 5  # in struct rtmsg
 _NUMBER: Final = struct.Struct("=HHI")  # an attribute of 32 bits
 _BYTE: Final = struct.Struct("=HHB3x")
 _HEADING: Final = struct.Struct("=HH")
+_CACHE_INFO: Final = struct.Struct("=IIi")  # struct rta_cacheinfo, to the expiry in clock ticks
 _NEXT_HOP: Final = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, interface index
 
 FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -83,6 +85,15 @@ class Rule:
     protocol: int = RTPROT_STATIC  # RTPROT_*
 
 
+@dataclass(frozen=True)
+class Path:
+    """The way of packets to an address."""
+
+    index: int  # of the link
+    mtu: int  # bytes; 0: that of the link
+    learnt: bool  # the MTU was told by a router, and is forgotten after a while
+
+
 def add_route(route: Route) -> Request:
     """EEXIST if there is one, of anybody, with the same prefix, metric and table."""
     scope = _RT_SCOPE_UNIVERSE if route.gateway else _RT_SCOPE_LINK  # IPv6 has none
@@ -108,6 +119,25 @@ def encode_filter(version: int, *, index: int = 0, table: int = 0, protocol: int
     """What a dump of unicast routes is asked for; 0: of all."""
     head = _HEAD.pack(FAMILIES[version], 0, 0, 0, 0, protocol, 0, _RTN_UNICAST, 0)
     return head + _number(_RTA_TABLE, table) + _number(_RTA_OIF, index)
+
+
+def encode_lookup(address: IPv4Address | IPv6Address, mark: int) -> bytes:
+    """What the kernel is asked for the way of packets to an address, with a firewall mark."""
+    head = _HEAD.pack(FAMILIES[address.version], address.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+    return head + _address(_RTA_DST, address.packed) + _number(_RTA_MARK, mark)
+
+
+def decode_path(body: bytes) -> Path:
+    """The answer to `encode_lookup`."""
+    found = dict(attributes(body, _HEAD.size))
+    metrics = dict(attributes(found.get(_RTA_METRICS, b"")))
+    cached = found.get(_RTA_CACHEINFO, bytes(_CACHE_INFO.size))
+    _, _, expires = _CACHE_INFO.unpack_from(cached)
+    return Path(
+        index=_integer(found.get(_RTA_OIF, b"")),
+        mtu=_integer(metrics.get(_RTAX_MTU, b"")),
+        learnt=expires != 0 and _RTAX_MTU in metrics,
+    )
 
 
 def encode_rule_dump(version: int) -> bytes:

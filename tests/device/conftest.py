@@ -47,3 +47,20 @@ def nodes(backend):
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass  # a wireguard-go whose device was closed, not removed
+
+
+@pytest.fixture
+def scene(nodes, run_async):
+    """Run a coroutine with the two nodes, and take their devices away afterwards."""
+
+    def play(script):
+        async def played():
+            try:
+                await script(*nodes)
+            finally:
+                for node in nodes:
+                    await node.gone()
+
+        run_async(played())
+
+    return play

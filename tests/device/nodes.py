@@ -18,6 +18,7 @@ import ctypes
 import json
 import os
 import subprocess
+import time
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network, ip_address
 
@@ -163,6 +164,23 @@ async def until(condition, what, deadline=DEADLINE):
             await asyncio.sleep(0.005)
     assert found, what
     return found
+
+
+async def connected(left, right, kind="global"):
+    """Both devices know each other, and a ping went through."""
+    await left.applied(right.as_peer(right.endpoint(kind, left)))
+    await right.applied(left.as_peer(left.endpoint(kind, right)))
+    await probed(right, left)
+    assert left.pings(right)
+
+
+async def probed(one, other):
+    """One end begins the handshake. If both did at the same moment, both would wait 5 s."""
+    before = time.time_ns()
+    one.device.probe(other.address)
+    async with asyncio.timeout(DEADLINE):
+        while (await one.device.statistics())[other.key].last_handshake < before:
+            await asyncio.sleep(0.005)
 
 
 def kernel_has_wireguard():

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
@@ -24,43 +23,9 @@ from bmx7wg.device.base import DeviceError
 from bmx7wg.device.choose import open_device
 from bmx7wg.rtnetlink import Rtnetlink
 
-from .nodes import DEADLINE, PRESHARED, inside, plug_in, run, until
+from .nodes import PRESHARED, connected, inside, plug_in, probed, run, until
 
 ONLY_KERNEL = pytest.param("kernel", marks=pytest.mark.kernel)
-
-
-@pytest.fixture
-def scene(nodes, run_async):
-    """Run a coroutine with the two nodes, and take their devices away afterwards."""
-
-    def play(script):
-        async def played():
-            try:
-                await script(*nodes)
-            finally:
-                for node in nodes:
-                    await node.gone()
-
-        run_async(played())
-
-    return play
-
-
-async def connected(left, right, kind="global"):
-    """Both devices know each other, and a ping went through."""
-    await left.applied(right.as_peer(right.endpoint(kind, left)))
-    await right.applied(left.as_peer(left.endpoint(kind, right)))
-    await probed(right, left)
-    assert left.pings(right)
-
-
-async def probed(one, other):
-    """One end begins the handshake. If both did at the same moment, both would wait 5 s."""
-    before = time.time_ns()
-    one.device.probe(other.address)
-    async with asyncio.timeout(DEADLINE):
-        while (await one.device.statistics())[other.key].last_handshake < before:
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("kind", ["global", "link-local", "ipv4"])
