@@ -14,12 +14,13 @@ from typing import Any, Final
 from .connection import CALL_TIMEOUT, Connection
 from .errors import NAME_HAS_NO_OWNER, SERVICE_UNKNOWN, BusUnavailable, CallError, ServiceNotRunning
 from .library import Incoming
-from .names import BUS, DEVICE, MANAGER, NAME, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
+from .names import BUS, DEVICE, MANAGER, NAME, NETWORK, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
 from .wire import Flag, Header
 
 __all__ = [
     "DEVICE",
     "MANAGER",
+    "NETWORK",
     "PEER",
     "ROOT",
     "Added",

@@ -1,6 +1,7 @@
 """The arguments of ``bmx7-wg``; its help and the completion of the shells are made of them.
 
-A metavar says what an argument is: the shells complete a NODE, STATE, LEVEL, FILE or DIR.
+A metavar says what an argument is: the shells complete a NODE, NETWORK, SEARCH, STATE, LEVEL,
+FILE or DIR.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ SHELLS: Final = ("bash", "zsh", "fish")
 LEVELS: Final = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
 _MAX_KEEPALIVE: Final = 65535  # s; WireGuard has 16 bits for it
+_MAX_NUMBER: Final = 0xFFFFFFFF  # the kernel's are of 32 bits
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add_for_node = partial(verbs.add_parser, parents=[common, about_a_node], allow_abbrev=False)
     add_for_node("peer", help="everything about one peer").set_defaults(run=commands.peer)
+    networks = add("networks", help="the networks that peers carry, or all about one")
+    networks.add_argument(
+        "network", metavar="NETWORK", nargs="?", help="a prefix, or an address in it"
+    )
+    networks.set_defaults(run=commands.networks)
     add("monitor", help="changes as they happen").set_defaults(run=commands.monitor)
 
     _peer_options(add("add", help="add a peer by hand"))
@@ -67,6 +74,15 @@ def parser() -> argparse.ArgumentParser:
         ("probe", commands.probe, "the round trip to a peer"),
     ):
         add_for_node(name, help=text).set_defaults(run=run)
+
+    _offer_options(add("offer", help="carry a network for others"))
+    withdraw = add("withdraw", help="carry a network no more")
+    withdraw.add_argument("network", metavar="NETWORK", help="a prefix that is offered")
+    withdraw.set_defaults(run=commands.withdraw)
+    _search_options(add("search", help="use networks that others carry"))
+    forget = add("forget", help="use these networks no more")
+    forget.add_argument("search", metavar="SEARCH", help="the search's name, or its prefix")
+    forget.set_defaults(run=commands.forget)
 
     rotate_key = add("rotate-key", help="change to a new WireGuard key")
     rotate_key.set_defaults(run=commands.rotate_key)
@@ -108,9 +124,9 @@ def parser() -> argparse.ArgumentParser:
     completion.set_defaults(run=commands.completion)
 
     # Without help it is not listed; the scripts call it.
-    nodes = add("completion-nodes", parents=[])
-    nodes.add_argument("verb")
-    nodes.set_defaults(run=commands.completion_nodes)
+    words = add("completion-words", parents=[])
+    words.add_argument("verb")
+    words.set_defaults(run=commands.completion_words)
     return top
 
 
@@ -152,6 +168,72 @@ def _peer_options(add: argparse.ArgumentParser) -> None:
         help=f"send a packet at least so often, 1 to {_MAX_KEEPALIVE}; 0 is off",
     )
     add.set_defaults(run=commands.add)
+
+
+def _offer_options(offer: argparse.ArgumentParser) -> None:
+    offer.add_argument("prefix", metavar="PREFIX", help="the network: 10.3.0.0/24, ::/0")
+    number = partial(offer.add_argument, type=_number, metavar="NUMBER")
+    switch = partial(offer.add_argument, action="store_const", default=None)
+    offer.add_argument(
+        "--bandwidth", metavar="RATE", type=_rate, help="what it can carry, in bit/s: 512k, 32M, 1G"
+    )
+    switch("--while-route", const=True, help="only while there is a route to it from here")
+    offer.add_argument(
+        "--from-table",
+        metavar="TABLE",
+        type=_table,
+        help="what is in this routing table inside PREFIX: a number, main or default",
+    )
+    number("--min-prefix-length", help="the shortest prefix that counts")
+    number("--max-prefix-length", help="the longest prefix that counts")
+    switch("--no-aggregate", dest="aggregate", const=False, help="keep neighbouring prefixes apart")
+    offer.set_defaults(run=commands.offer)
+
+
+def _search_options(search: argparse.ArgumentParser) -> None:
+    search.add_argument("network", metavar="NETWORK", help="the network: 10.0.0.0/8, ::/0")
+    number = partial(search.add_argument, type=_number)
+    switch = partial(search.add_argument, action="store_const", const=False, default=None)
+    search.add_argument("--name", metavar="NAME", help="what to call this search")
+    number("--min-prefix-length", metavar="NUMBER", help="the shortest prefix that counts")
+    number("--max-prefix-length", metavar="NUMBER", help="the longest prefix that counts")
+    search.add_argument("--gateway-name", metavar="NAME", help="only through nodes of this name")
+    search.add_argument("--gateway-id", metavar="ID", help="only through the node with this id")
+    search.add_argument(
+        "--min-bandwidth", metavar="RATE", type=_rate, help="as much is as good as more: 10M"
+    )
+    number("--rating", metavar="PERCENT", help="what an offer counts for this search")
+    number("--hysteresis", metavar="PERCENT", help="how much better another gateway has to be")
+    number("--metric", metavar="NUMBER", help="of the route")
+    number("--table", metavar="NUMBER", help="the routing table of the route")
+    number("--rule", metavar="NUMBER", help="the priority of the rule that leads to the table")
+    switch("--no-allow-overlap", dest="allow_overlap", help="no longer prefix of a worse gateway")
+    switch(
+        "--no-break-overlap",
+        dest="break_overlap",
+        help="no prefix inside one of a better gateway",
+    )
+    search.set_defaults(run=commands.search)
+
+
+def _rate(text: str) -> int:
+    from .units import parse_rate
+
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _table(text: str) -> int:
+    names = {"main": 254, "default": 253}  # linux/rtnetlink.h
+    return names[text] if text in names else _number(text)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > len(str(_MAX_NUMBER)) or int(text) > _MAX_NUMBER:
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number')
+    return int(text)
 
 
 def _keepalive(text: str) -> int:

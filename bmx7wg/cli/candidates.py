@@ -1,4 +1,4 @@
-"""What the shells may complete a NODE to."""
+"""What the shells may complete a NODE, NETWORK or SEARCH to."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from .view import Peer, Snapshot, in_order
 
 #: Names that are passed on to a shell; others are chosen by their nodes to be trouble.
 _HARMLESS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PREFIX: Final = re.compile(r"[0-9a-f:.]+/[0-9]+")
 _IN_DEVICE: Final = ("configured", "connected", "idle", "lost")
 _PATIENCE: Final = 2.0  # s; somebody has pressed Tab and waits
 _ID: Final = 12  # digits of a node id that are offered for one that no name tells
 
 
 def print_candidates(output: Output, verb: str) -> Status:
-    """A line for each peer that *verb* can be about: its name, a tab, its state.
+    """A line for each thing that *verb* can be about: its name, a tab, what it is.
 
     Silent where there is nothing to complete, also when the service does not run.
     """
@@ -32,12 +33,33 @@ def print_candidates(output: Output, verb: str) -> Status:
             return await look(client)
 
     try:
-        peers = in_order(ask(work).peers.values())
+        snapshot = ask(work)
     except (CommandError, TimeoutError):
         return Status.OK
-    for line in candidates(peers, verb):
+    if verb in ("networks", "search", "withdraw", "forget"):
+        lines = networks(snapshot, verb)
+    else:
+        lines = candidates(in_order(snapshot.peers.values()), verb)
+    for line in lines:
         output.line(line)
     return Status.OK
+
+
+def networks(snapshot: Snapshot, verb: str) -> Iterator[str]:
+    """Prefixes, and for what "forget" is about also names."""
+    match verb:
+        case "networks":
+            pairs = [(network.prefix, "network") for network in snapshot.networks]
+        case "withdraw":
+            pairs = [(network, "offered") for network, _, _ in snapshot.manager.offers]
+        case "forget":
+            pairs = list(snapshot.manager.searches)
+        case _:
+            offers = [offer for peer in snapshot.peers.values() for offer in peer.offers]
+            pairs = [(prefix, "offered") for prefix in sorted({prefix for prefix, _ in offers})]
+    for word, what in pairs:
+        if _HARMLESS.fullmatch(word) or _PREFIX.fullmatch(word):
+            yield f"{word}\t{what}"
 
 
 def candidates(peers: Iterable[Peer], verb: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address
@@ -17,6 +17,7 @@ from typing import Final
 
 from ..core.config import Config
 from ..core.limits import LINK_GROUP, LINK_PORT
+from ..core.model import Network
 
 # linux/if.h
 _IFF_UP: Final = 0x1
@@ -189,6 +190,24 @@ def bmx7(root: Path, config: Config) -> Iterator[Check]:
         yield ok("bmx7", f"runs in {directory}, with its sms plugin")
         if not (runtime / "json").is_dir():
             yield ok("bmx7", "its json plugin is not loaded: bmx7's command is asked instead")
+
+
+def forwarding(root: Path, config: Config, offered: Collection[Network]) -> Iterator[Check]:
+    """Whether packets are forwarded for who uses the networks that are offered."""
+    for version, name in ((4, "net/ipv4/ip_forward"), (6, "net/ipv6/conf/all/forwarding")):
+        if not any(prefix.version == version for prefix in offered):
+            continue
+        if _text(root / "proc/sys" / name).strip() not in ("", "0"):
+            yield ok("forwarding", f"IPv{version} packets are forwarded")
+            continue
+        key = name.replace("/", ".")
+        yield fail(
+            "forwarding",
+            f"an IPv{version} network is offered, but packets are not forwarded",
+            f"see the journal, or sysctl {key}=1"
+            if config.device.forward
+            else f"set [device] forward = true, or sysctl {key}=1",
+        )
 
 
 def secret(root: Path, config: Config) -> Check | None:

@@ -29,6 +29,15 @@ def peer(args: Namespace, output: Output) -> Status:
     return show_peer(snapshot(), output, args.node)
 
 
+def networks(args: Namespace, output: Output) -> Status:
+    from .networks import show_network, show_networks
+    from .session import snapshot
+
+    if args.network is None:
+        return show_networks(snapshot(), output)
+    return show_network(snapshot(), output, args.network)
+
+
 def monitor(args: Namespace, output: Output) -> Status:
     from .monitor import monitor
 
@@ -63,6 +72,30 @@ def probe(args: Namespace, output: Output) -> Status:
     from .verbs import probe
 
     return probe(output, args.node)
+
+
+def offer(args: Namespace, output: Output) -> Status:
+    from .carry import offer, offer_options
+
+    return offer(output, args.prefix, offer_options(args))
+
+
+def withdraw(args: Namespace, output: Output) -> Status:
+    from .carry import withdraw
+
+    return withdraw(output, args.network)
+
+
+def search(args: Namespace, output: Output) -> Status:
+    from .carry import search, search_options
+
+    return search(output, args.network, search_options(args))
+
+
+def forget(args: Namespace, output: Output) -> Status:
+    from .carry import forget
+
+    return forget(output, args.search)
 
 
 def rotate_key(args: Namespace, output: Output) -> Status:
@@ -119,7 +152,7 @@ def completion(args: Namespace, output: Output) -> Status:
     return Status.OK
 
 
-def completion_nodes(args: Namespace, output: Output) -> Status:
+def completion_words(args: Namespace, output: Output) -> Status:
     from .candidates import print_candidates
 
     return print_candidates(output, args.verb)

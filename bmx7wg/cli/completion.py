@@ -1,6 +1,6 @@
 """What there is to complete of ``bmx7-wg``, read off its parser; `shells` writes it down.
 
-All words and texts come from this program, except the nodes, which `candidates` prints.
+All words and texts come from this program, except those of `ASKED`, which `candidates` prints.
 """
 
 from __future__ import annotations
@@ -8,15 +8,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from .states import STATES
+
+#: Metavars of what the service is asked for.
+ASKED: Final = ("NODE", "NETWORK", "SEARCH")
 
 
 @dataclass(frozen=True)
 class Value:
     """What may follow an option or stand as argument."""
 
-    metavar: str  # NODE, FILE and DIR say what it is
+    metavar: str  # of `ASKED`, FILE and DIR say what it is
     words: tuple[str, ...] = ()  # all that is possible, where that is known
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from ..configfiles import changes, read
+from ..core import offers, searches, staticpeers
 from ..core.changes import together
 from ..core.config import ConfigError, Loaded, parse
-from ..core.staticpeers import said_of
 from .output import Output, Status
 from .terminal import Terminal, printable, width
 from .units import counted
@@ -86,12 +86,29 @@ def _document(found: Found) -> Mapping[str, object]:
         {"key": key, "value": _plain(value), "origin": loaded.origins[key]}
         for key, value in loaded.values.items()
     ]
-    peers = []
-    for peer, origin in zip(loaded.config.peers, loaded.peers, strict=True):
-        said = said_of(peer)
-        has_secret = said.pop(_SECRET, None) is not None
-        peers.append({"values": said, "has_preshared_key": has_secret, "origin": origin})
-    return {"settings": settings, "peers": peers, "unknown": found.unknown}
+    entries: dict[str, list[dict[str, object]]] = {"peer": [], "offer": [], "search": []}
+    for kind, said, origin in _entries(loaded):
+        secret = said.pop(_SECRET, None) is not None
+        more = {"has_preshared_key": secret} if kind == "peer" else {}
+        entries[kind].append({"values": said, **more, "origin": origin})
+    return {
+        "settings": settings,
+        "peers": entries["peer"],
+        "offers": entries["offer"],
+        "searches": entries["search"],
+        "unknown": found.unknown,
+    }
+
+
+def _entries(loaded: Loaded) -> Iterator[tuple[str, dict[str, object], str]]:
+    """The sections that there can be several of: what it is, its keys, where it comes from."""
+    config = loaded.config
+    for peer, origin in zip(config.peers, loaded.peers, strict=True):
+        yield "peer", staticpeers.said_of(peer), origin
+    for offer, origin in zip(config.offers, loaded.offers, strict=True):
+        yield "offer", offers.said_of(offer), origin
+    for search, origin in zip(config.searches, loaded.searches, strict=True):
+        yield "search", searches.said_of(search), origin
 
 
 def _lines(loaded: Loaded, terminal: Terminal) -> Iterator[str]:
@@ -104,10 +121,10 @@ def _lines(loaded: Loaded, terminal: Terminal) -> Iterator[str]:
         first, *more = _setting(name, value)
         yield _with_origin(first, loaded.origins[key], terminal)
         yield from more
-    for peer, origin in zip(loaded.config.peers, loaded.peers, strict=True):
+    for kind, said, origin in _entries(loaded):
         yield ""
-        yield _with_origin("[[peer]]", origin, terminal, "bold")
-        for name, value in said_of(peer).items():
+        yield _with_origin(f"[[{kind}]]", origin, terminal, "bold")
+        for name, value in said.items():
             # It is nobody's to see, and root may look over somebody's shoulder.
             yield from [f"# {_SECRET} is set"] if name == _SECRET else _setting(name, value)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 from ..core.config import Config, ConfigError
 from ..core.limits import LINK_PORT
+from ..core.model import Network as Prefix
 from . import checks
 from .checks import Check, Result, fail, ok, skip, warn
 from .configcmd import load, verdict
 from .firewall import firewall
+from .networks import unanswered
 from .output import CommandError, Output, Status
 from .table import wrapped
 from .terminal import Terminal, width
@@ -93,10 +96,20 @@ def _all(
     else:
         yield checks.links(root)
     ports = {_port(service, config)} | (set() if by_bmx7 else {LINK_PORT})
-    yield firewall(ports)
+    offered = _offered(service, config)
+    yield from firewall(ports, {prefix.version for prefix in offered if not prefix.prefixlen})
+    yield from checks.forwarding(root, config, offered)
     if isinstance(service, Snapshot):
         yield _source(service)
         yield from _peers(service, time.time())
+        yield from _networks(service)
+
+
+def _offered(service: Snapshot | CommandError, config: Config) -> list[Prefix]:
+    """The networks that this node offers, made on the bus or in the configuration."""
+    if isinstance(service, Snapshot):
+        return [ip_network(network) for network, _, _ in service.manager.offers]
+    return [offer.network for offer in config.offers]
 
 
 def _uses_bmx7(service: Snapshot | CommandError, config: Config, root: Path) -> bool:
@@ -187,6 +200,37 @@ def _peers(snapshot: Snapshot, now: float) -> Iterator[Check]:
             f"the last handshake with {_names(ahead)} is in the future",
             "the clock went back: timedatectl status",
         )
+
+
+def _networks(snapshot: Snapshot) -> Iterator[Check]:
+    """What is searched and carried by nobody, and what is offered and not announced."""
+    carried = sum(bool(network.gateway) for network in snapshot.networks)
+    if carried:
+        yield ok("networks", f"{counted(carried, 'network')} carried by peers")
+    for network in snapshot.networks:
+        if not network.gateway:
+            why = [f"{snapshot.label(path)}: {word}" for path, _, word in network.candidates]
+            refused = f" ({'; '.join(why[:_NAMED])})" if why else ""
+            reason = f": {network.reason}" if network.reason else ""
+            yield warn(
+                "networks",
+                f"nobody carries {network.prefix}{reason}{refused}",
+                f"see why: bmx7-wg networks {network.prefix}",
+            )
+    for name, wanted in unanswered(snapshot):
+        about = f" (search {name})" if name != wanted else ""
+        yield warn(
+            "networks",
+            f"nobody offers {wanted}{about}",
+            "see what is offered: bmx7-wg peer NODE; or forget it: bmx7-wg forget " + name,
+        )
+    for offered, _, announced in snapshot.manager.offers:
+        if not announced:
+            yield warn(
+                "networks",
+                f"{offered} is offered, but not announced",
+                "is the route there that the offer stands for? ip route; ip -6 route",
+            )
 
 
 def _names(peers: list[Peer]) -> str:

@@ -1,4 +1,4 @@
-"""A look at the packet filter: does anything let our datagrams in?"""
+"""A look at the packet filter: does it let our datagrams in, and does it translate addresses?"""
 
 from __future__ import annotations
 
@@ -11,29 +11,40 @@ from .checks import Check, ok, skip, warn
 
 _TIMEOUT = 5.0  # s; a ruleset of many thousand rules takes one
 _TOPIC = "firewall"
+_UNLESS = "needed unless the networks outside know the way back to the mesh: man bmx7-wg.toml"
 
 
-def firewall(ports: Collection[int]) -> Check:
-    """A hint, not a proof: a filter that refuses by default and never mentions our ports."""
+def firewall(ports: Collection[int], versions: Collection[int] = ()) -> Iterator[Check]:
+    """Hints, not proofs: a filter that refuses by default and never mentions our ports.
+
+    And, where a default route of one of these IP *versions* is offered, a masquerade for it.
+    """
     said = "/".join(str(port) for port in sorted(ports))
     try:
         answer = subprocess.run(
             ["nft", "-j", "list", "ruleset"], capture_output=True, timeout=_TIMEOUT, check=False
         )
     except FileNotFoundError:
-        return skip(_TOPIC, "nft is not installed: not looked at", f"let in UDP {said}")
+        why, remedy = "nft is not installed: not looked at", f"let in UDP {said}"
     except subprocess.TimeoutExpired:
-        return skip(_TOPIC, "nft does not answer", f"let in UDP {said}")
-    if answer.returncode:
-        return skip(_TOPIC, "not looked at: that needs root", "run bmx7-wg doctor as root")
-    return judge(answer.stdout.decode("utf-8", "replace"), ports)
+        why, remedy = "nft does not answer", f"let in UDP {said}"
+    else:
+        if not answer.returncode:
+            ruleset = answer.stdout.decode("utf-8", "replace")
+            yield judge(ruleset, ports)
+            for version in sorted(versions):
+                yield judge_masquerade(ruleset, version)
+            return
+        why, remedy = "not looked at: that needs root", "run bmx7-wg doctor as root"
+    yield skip(_TOPIC, why, remedy)
+    if versions:
+        yield skip("masquerade", why, _UNLESS)
 
 
 def judge(ruleset: str, ports: Collection[int]) -> Check:
     """The same for a ruleset in nft's JSON (libnftables-json(5))."""
-    try:
-        objects = [item for item in json.loads(ruleset)["nftables"] if isinstance(item, dict)]
-    except (ValueError, KeyError, TypeError):
+    objects = _objects(ruleset)
+    if objects is None:
         return skip(_TOPIC, "nft answers in a way that is not understood", "")
     rules = [item["rule"] for item in objects if "rule" in item]
     closed = [
@@ -55,6 +66,30 @@ def judge(ruleset: str, ports: Collection[int]) -> Check:
         + " and ".join(map(str, missing)),
         _remedy(chain, missing),
     )
+
+
+def judge_masquerade(ruleset: str, version: int) -> Check:
+    """Whether a rule gives packets that leave another source address."""
+    families = {4: ("ip", "inet"), 6: ("ip6", "inet")}[version]
+    for item in _objects(ruleset) or ():
+        rule = item.get("rule", {})
+        if rule.get("family") in families and any(
+            "masquerade" in part or "snat" in part for part in rule.get("expr", [])
+        ):
+            return ok("masquerade", f"IPv{version} addresses are translated")
+    return warn(
+        "masquerade",
+        f"a default route is offered, and no rule of nftables translates IPv{version} addresses",
+        _UNLESS,
+    )
+
+
+def _objects(ruleset: str) -> list[dict[str, Any]] | None:
+    """What the ruleset is made of; None if it makes no sense."""
+    try:
+        return [item for item in json.loads(ruleset)["nftables"] if isinstance(item, dict)]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _remedy(chain: Mapping[str, Any], ports: Collection[int]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..bus.client import (
     DEVICE,
     MANAGER,
+    NETWORK,
     PEER,
     Added,
     Appeared,
@@ -20,17 +21,18 @@ from ..bus.client import (
     ServiceNotRunning,
     Vanished,
 )
-from .changes import describe, introduce, subject
+from .changes import describe, describe_network, introduce, subject
+from .networks import network_counts
 from .output import NotRunning, Output, Status
 from .peers import counts
 from .session import START, connected
 from .table import wrapped
 from .terminal import Terminal, printable, width
-from .view import Snapshot, Values
+from .view import Peer, Snapshot, Values, label_of
 
 _RECONNECT: Final = 1.0  # s; a bus that is gone tells nobody of its return
 _ABOUT: Final = 18  # columns for whom a line is about
-_KINDS: Final = {MANAGER: "manager", DEVICE: "device", PEER: "peer"}
+_KINDS: Final = {MANAGER: "manager", DEVICE: "device", PEER: "peer", NETWORK: "network"}
 
 
 def monitor(output: Output) -> Status:
@@ -78,6 +80,8 @@ class _Monitor:
         else:
             manager = snapshot.manager
             self._line("service", f"{manager.state}, {counts(snapshot, Terminal())}")
+            if snapshot.networks:
+                self._line("service", network_counts(snapshot, Terminal()))
             for problem in manager.problems:
                 self._line("service", f"problem: {problem}", "bad")
         self._output.flush()
@@ -113,7 +117,7 @@ class _Monitor:
             return
         here[interface] = dict(values)
         if kind := _KINDS.get(interface):
-            self._tell(f"{kind}-added", kind, values, introduce(kind, values), "good")
+            self._tell(f"{kind}-added", kind, values, introduce(kind, values, self._label), "good")
 
     def _removed(self, path: str, interfaces: Sequence[str]) -> None:
         assert self._objects is not None
@@ -140,8 +144,16 @@ class _Monitor:
         if not before:
             return
         values.update(properties)
-        told = describe(kind, before, values, self._output.terminal)
+        if kind == "network":
+            told = describe_network(before, values, self._label)
+        else:
+            told = describe(kind, before, values, self._output.terminal)
         self._tell(f"{kind}-changed", kind, values, told, before=before)
+
+    def _label(self, path: str) -> str:
+        assert self._objects is not None
+        peer = self._objects.get(path, {}).get(PEER)
+        return Peer.of(peer).label if peer else label_of(path)
 
     def _tell(
         self,

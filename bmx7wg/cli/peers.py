@@ -11,7 +11,7 @@ from .states import STATES
 from .table import Cell, Column, fields, table
 from .terminal import Terminal, printable
 from .units import ago, ago_short, counted, rate, size
-from .view import Peer, Snapshot, by_state, in_order
+from .view import Network, Peer, Snapshot, by_state, in_order
 
 _COLUMNS = (
     Column("NAME", least=10),
@@ -49,10 +49,16 @@ def show_peers(snapshot: Snapshot, output: Output, *, states: Sequence[str] = ()
 def show_peer(snapshot: Snapshot, output: Output, text: str) -> Status:
     """Everything that is known of the peer that *text* means."""
     peer = resolve(text, snapshot)
+    carried = [
+        network
+        for network in snapshot.networks
+        if network.gateway and snapshot.peers.get(network.gateway) is peer
+    ]
     if output.json:
-        output.document({"peer": peer.properties})
+        networks = [network.properties for network in carried]
+        output.document({"peer": peer.properties, "networks": networks})
         return Status.OK
-    for line in _details(peer, output.terminal):
+    for line in _details(peer, carried, output.terminal):
         output.line(line)
     return Status.OK
 
@@ -89,7 +95,8 @@ def _row(peer: Peer, now: float) -> list[Cell]:
     ]
 
 
-def _details(peer: Peer, terminal: Terminal) -> Iterator[str]:
+def _details(peer: Peer, carried: Sequence[Network], terminal: Terminal) -> Iterator[str]:
+    now = time.time()
     state = terminal.paint(printable(peer.state), STATES.get(peer.state, "warn"))
     yield f"{terminal.paint('peer', 'bold')} {printable(peer.label)}: {state}"
     yield from fields(
@@ -102,11 +109,12 @@ def _details(peer: Peer, terminal: Terminal) -> Iterator[str]:
             ("origin", peer.origin),
             ("hops", str(peer.hops) if peer.hops else ""),
             ("metric", rate(peer.metric) if peer.metric else ""),
-            ("handshake", ago(peer.last_handshake, time.time())),
+            ("handshake", ago(peer.last_handshake, now)),
             ("received", size(peer.rx_bytes)),
             ("sent", size(peer.tx_bytes)),
             ("allowed IPs", peer.allowed_ips),
             ("offers", [f"{prefix} at {rate(bandwidth)}" for prefix, bandwidth in peer.offers]),
+            ("carries", [f"{item.prefix}, {ago(item.since, now)}" for item in carried]),
         ),
         terminal,
     )

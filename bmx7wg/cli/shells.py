@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from .completion import Command, Option, Value, command
+from .completion import ASKED, Command, Option, Value, command
 
 
 def _filled(template: str, texts: Mapping[str, Iterable[str]]) -> str:
@@ -27,11 +27,22 @@ _BASH: Final = """\
 # bash completion for bmx7-wg, made by: bmx7-wg completion bash
 
 _bmx7_wg() {
-    local current=${COMP_WORDS[COMP_CWORD]} verb= argument= option= kind= word words=()
+    local current verb= argument= option= kind= word words=() line=()
     COMPREPLY=()
 
+    # Readline breaks words at colons, of which IPv6 prefixes have some.
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD}"; do
+        if [[ ${#line[@]} -gt 0 && ${line[-1]}$word == *:* &&
+            $COMP_LINE == *"${line[-1]}$word"* && ( $word == :* || ${line[-1]} == *: ) ]]; then
+            line[-1]+=$word
+        else
+            line+=("$word")
+        fi
+    done
+    current=${line[-1]}
+
     # The verb so far, and the option whose value is wanted.
-    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    for word in "${line[@]:0:${#line[@]}-1}"; do
         if [[ -n $option ]]; then
             option=
             continue
@@ -62,13 +73,13 @@ _bmx7_wg() {
     fi
 
     case $kind in
-        NODE) mapfile -t words < <(command bmx7-wg completion-nodes "${verb##*/}" 2>/dev/null) ;;
+        @ASKED@) mapfile -t words < <(command bmx7-wg completion-words "${verb##*/}" 2>/dev/null) ;;
         FILE) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
         DIR) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
     esac
     # Not "compgen -W", which would expand the words.
     for word in "${words[@]%%$'\\t'*}"; do
-        [[ $word == "$current"* ]] && COMPREPLY+=("$word")
+        [[ $word == "$current"* ]] && COMPREPLY+=("${word#"${current%"${current##*:}"}"}")
     done
 }
 
@@ -86,6 +97,7 @@ def bash(parser: argparse.ArgumentParser) -> str:
     return _filled(
         _BASH,
         {
+            "ASKED": [" | ".join(ASKED)],
             "VALUED": [f"{'':12}" + " | ".join(valued)],
             "VERBS": [f"{'':20}" + " | ".join(path for path in paths if path)],
             "VALUES": _bash_cases(known),
@@ -108,7 +120,7 @@ def _bash_below(each: Command) -> str:
 def _bash_value(value: Value) -> str:
     if value.words:
         return _bash_words(value.words)
-    return f"kind={value.metavar}" if value.metavar in ("NODE", "FILE", "DIR") else ""
+    return f"kind={value.metavar}" if value.metavar in (*ASKED, "FILE", "DIR") else ""
 
 
 def _bash_words(words: Iterable[str]) -> str:
@@ -125,11 +137,11 @@ _ZSH: Final = """\
 #compdef bmx7-wg
 # zsh completion for bmx7-wg, made by: bmx7-wg completion zsh
 
-_bmx7-wg_nodes() {
-  local -a nodes
-  nodes=(${(f)"$(_call_program nodes bmx7-wg completion-nodes $1 2>/dev/null)"})
-  nodes=(${nodes/$'\\t'/:})
-  _describe -t nodes node nodes
+_bmx7-wg_words() {
+  local -a found
+  found=(${(f)"$(_call_program words bmx7-wg completion-words $1 2>/dev/null)"})
+  found=(${${found//:/\\\\:}/$'\\t'/:})
+  _describe -t words $2 found
 }
 
 @FUNCTIONS@
@@ -193,8 +205,8 @@ def _zsh_option(option: Option) -> str:
 def _zsh_value(value: Value, each: Command | None) -> str:
     if value.words:
         action = f"({' '.join(value.words)})"
-    elif value.metavar == "NODE" and each is not None:
-        action = f"{{_bmx7-wg_nodes {each.name}}}"
+    elif value.metavar in ASKED and each is not None:
+        action = f"{{_bmx7-wg_words {each.name} {value.metavar.lower()}}}"
     else:
         action = {"FILE": "_files", "DIR": "_files -/"}.get(value.metavar, "")
     return f"{value.metavar}:{action}"
@@ -278,14 +290,11 @@ def _fish_name(name: str) -> str:
 def _fish_value(value: Value, each: Command) -> str:
     if value.words:
         return f"-x -a '{' '.join(value.words)}'"
-    match value.metavar:
-        case "NODE":
-            return f"-x -a '(bmx7-wg completion-nodes {each.name} 2>/dev/null)'"
-        case "FILE":
-            return "-r -F"
-        case "DIR":
-            return "-x -a '(__fish_complete_directories)'"
-    return "-x"
+    if value.metavar in ASKED:
+        return f"-x -a '(bmx7-wg completion-words {each.name} 2>/dev/null)'"
+    if value.metavar == "FILE":
+        return "-r -F"
+    return "-x -a '(__fish_complete_directories)'" if value.metavar == "DIR" else "-x"
 
 
 def _fish_quoted(text: str) -> str:

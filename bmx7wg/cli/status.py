@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .networks import network_counts, network_table, offer_table
 from .output import Output, Status
 from .peers import counts, peer_table
 from .table import fields, wrapped
@@ -47,6 +48,14 @@ def _lines(snapshot: Snapshot, terminal: Terminal) -> Iterator[str]:
             yield from wrapped(problem, terminal)
     yield ""
     yield from _peers(snapshot, terminal)
+    if snapshot.networks or snapshot.manager.searches:
+        yield ""
+        yield network_counts(snapshot, terminal)
+        yield from network_table(snapshot, terminal, indent=2)
+    if snapshot.manager.offers:
+        yield ""
+        yield counted(len(snapshot.manager.offers), "offer")
+        yield from offer_table(snapshot.manager, terminal, indent=2)
 
 
 def _device(device: Device | None, terminal: Terminal) -> Iterator[str]:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 _AGES: Final = ((86400, "day", "d"), (3600, "hour", "h"), (60, "minute", "min"), (1, "second", "s"))
+_RATE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([kKMGTmgt]?)(?:bit(?:/s)?)?")
 
 
 def size(count: int) -> str:
@@ -16,6 +17,15 @@ def size(count: int) -> str:
 def rate(bits: int) -> str:
     """Bits a second, with decimal prefixes: "32 Mbit/s"."""
     return _scaled(bits, 1000, ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"))
+
+
+def parse_rate(text: str) -> int:
+    """Bits a second as people write them: "32M", "1.5G", "9600"; ValueError for anything else."""
+    found = _RATE.fullmatch(text)
+    if not found:
+        raise ValueError(f'"{text}" is no rate; needed: bit/s, such as 9600, 512k, 32M or 1.5G')
+    number, unit = found.groups()
+    return round(float(number) * 1000.0 ** " kmgt".index(unit.lower() or " "))
 
 
 def span(us: int) -> str:

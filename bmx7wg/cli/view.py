@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..bus.client import DEVICE, MANAGER, PEER, ROOT
+from ..bus.client import DEVICE, MANAGER, NETWORK, PEER, ROOT
 from .states import STATES
 from .units import natural
 
@@ -38,11 +38,12 @@ class _Properties:
     def texts(self, name: str) -> tuple[str, ...]:
         return tuple(item for item in self._list(name) if isinstance(item, str))
 
-    def offers(self, name: str) -> tuple[tuple[str, int], ...]:
+    def rows(self, name: str, *types: type) -> tuple[Any, ...]:
+        """The structs of a list whose members have these types, as tuples."""
         return tuple(
-            (item[0], item[1])
+            tuple(item)
             for item in self._list(name)
-            if isinstance(item, (list, tuple)) and list(map(type, item)) == [str, int]
+            if isinstance(item, (list, tuple)) and tuple(map(type, item)) == types
         )
 
     def _list(self, name: str) -> Iterable[Any]:
@@ -62,6 +63,8 @@ class Manager:
     problems: tuple[str, ...]
     source: str
     source_state: str
+    offers: tuple[tuple[str, int, list[str]], ...]  # network, bit/s, what is announced for it
+    searches: tuple[tuple[str, str], ...]  # name, network
 
     @classmethod
     def of(cls, values: Values) -> Manager:
@@ -75,6 +78,8 @@ class Manager:
             problems=read.texts("Problems"),
             source=read.text("Source"),
             source_state=read.text("SourceState"),
+            offers=read.rows("Offers", str, int, list),
+            searches=read.rows("Searches", str, str),
         )
 
     @property
@@ -143,7 +148,7 @@ class Peer:
             endpoint=read.text("Endpoint"),
             address=read.text("Address"),
             allowed_ips=read.texts("AllowedIPs"),
-            offers=read.offers("Offers"),
+            offers=read.rows("Offers", str, int),
             metric=read.number("Metric"),
             hops=read.number("Hops"),
             last_handshake=read.number("LastHandshake"),
@@ -162,12 +167,41 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Network:
+    """A network that peers offer and this node searches."""
+
+    properties: Values
+    prefix: str
+    gateway: str  # object path; empty: nobody carries it
+    reason: str
+    candidates: tuple[tuple[str, int, str], ...]  # object path, bit/s, why not; best first
+    table: int
+    metric: int
+    since: int  # µs since 1970, 0: never
+
+    @classmethod
+    def of(cls, values: Values) -> Network:
+        read = _Properties(values)
+        return cls(
+            properties=values,
+            prefix=read.text("Prefix"),
+            gateway=read.text("Gateway").rstrip("/"),
+            reason=read.text("Reason"),
+            candidates=read.rows("Candidates", str, int, str),
+            table=read.number("Table"),
+            metric=read.number("Metric"),
+            since=read.number("Since"),
+        )
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that the service showed at one moment."""
 
     manager: Manager
     device: Device | None
     peers: Mapping[str, Peer]  # by object path
+    networks: tuple[Network, ...] = ()  # by version, then address
 
     @classmethod
     def of(cls, objects: Objects) -> Snapshot:
@@ -176,14 +210,31 @@ class Snapshot:
             manager=Manager.of(objects.get(ROOT, {}).get(MANAGER, {})),
             device=devices[0] if devices else None,
             peers={path: Peer.of(item[PEER]) for path, item in objects.items() if PEER in item},
+            networks=tuple(
+                sorted(
+                    (Network.of(item[NETWORK]) for item in objects.values() if NETWORK in item),
+                    key=lambda network: (":" in network.prefix, natural(network.prefix)),
+                )
+            ),
         )
+
+    def label(self, path: str) -> str:
+        """What people call the peer with this object path."""
+        peer = self.peers.get(path)
+        return peer.label if peer else label_of(path)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "manager": self.manager.properties,
             "device": self.device.properties if self.device else None,
             "peers": [peer.properties for peer in in_order(self.peers.values())],
+            "networks": [network.properties for network in self.networks],
         }
+
+
+def label_of(path: str) -> str:
+    """What to call a peer of which only the object path is known: the beginning of its id."""
+    return path.rpartition("/")[2].upper()[:12]
 
 
 def in_order(peers: Iterable[Peer]) -> list[Peer]:

@@ -127,6 +127,24 @@ class Controller:
         self._ask("probe", node_id)
         return 1234
 
+    async def offer_network(self, said: Mapping[str, Any]) -> None:
+        self._ask("offer", dict(said))
+        offer = (said["network"], said.get("bandwidth", 1000), (said["network"],))
+        self._publish(Changes(manager=manager(offers=(offer,))))
+
+    async def withdraw_network(self, network: str) -> None:
+        self._ask("withdraw", network)
+        self._publish(Changes(manager=manager()))
+
+    async def search_network(self, said: Mapping[str, Any]) -> None:
+        self._ask("search", dict(said))
+        search = (said.get("name", said["network"]), said["network"])
+        self._publish(Changes(manager=manager(searches=(search,))))
+
+    async def forget_search(self, text: str) -> None:
+        self._ask("forget", text)
+        self._publish(Changes(manager=manager()))
+
     async def rotate_key(self) -> str:
         self._ask("rotate-key")
         return key("new")

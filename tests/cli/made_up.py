@@ -6,11 +6,20 @@ import base64
 import hashlib
 import time
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from bmx7wg.cli.view import Snapshot
 from bmx7wg.core.identity import NodeId, mesh_address
-from bmx7wg.core.model import DeviceView, ManagerView, Origin, PeerState, PeerView, ServiceState
+from bmx7wg.core.model import (
+    DeviceView,
+    ManagerView,
+    NetworkView,
+    Origin,
+    PeerState,
+    PeerView,
+    ServiceState,
+)
 
 
 def node_id(name: str) -> NodeId:
@@ -72,6 +81,24 @@ def peer(name: str, /, **changes: Any) -> PeerView:
     return PeerView(**{**values, **changes})
 
 
+def network(prefix: str, *candidates: str, **changes: Any) -> NetworkView:
+    """A network that the first of *candidates* has carried for 70 s; each is worth less."""
+    rates = [32_000_000 // number for number in range(1, len(candidates) + 1)]
+    values: dict[str, Any] = {
+        "prefix": ip_network(prefix),
+        "gateway": node_id(candidates[0]) if candidates else None,
+        "candidates": tuple(
+            (node_id(name), rate, "worse" if number else "")
+            for number, (name, rate) in enumerate(zip(candidates, rates))
+        ),
+        "table": 77,
+        "metric": 1024,
+        "since": int((time.time() - 70) * 1e6) if candidates else 0,
+        "reason": f"the best of {len(candidates)}",
+    }
+    return NetworkView(**{**values, **changes})
+
+
 def silent(name: str, state: PeerState, reason: str = "") -> PeerView:
     """A peer that never shook hands."""
     return peer(name, state=state, reason=reason, last_handshake=0, rx_bytes=0, tx_bytes=0)
@@ -90,29 +117,42 @@ def peers(count: int) -> list[PeerView]:
 
 def properties(view: Any) -> Mapping[str, Any]:
     """A view as the properties that a client of the bus reads."""
-    from bmx7wg.bus.names import DEVICE, MANAGER, PEER
+    from bmx7wg.bus.names import DEVICE, MANAGER, NETWORK, PEER
     from bmx7wg.bus.views import PROPERTIES_OF
 
-    interface = {ManagerView: MANAGER, DeviceView: DEVICE, PeerView: PEER}[type(view)]
-    plain = {name: read(view) for name, read in PROPERTIES_OF[interface].items()}
-    return {
-        name: [list(x) if isinstance(x, tuple) else x for x in value]
-        if isinstance(value, tuple)
-        else value
-        for name, value in plain.items()
-    }
+    kinds = {ManagerView: MANAGER, DeviceView: DEVICE, PeerView: PEER, NetworkView: NETWORK}
+    readers = PROPERTIES_OF[kinds[type(view)]]
+    return {name: _plain(read(view)) for name, read in readers.items()}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def snapshot(
-    views: list[PeerView], *, of: ManagerView | None = None, on: DeviceView | None = None
+    views: list[PeerView],
+    *,
+    of: ManagerView | None = None,
+    on: DeviceView | None = None,
+    networks: tuple[NetworkView, ...] = (),
 ) -> Snapshot:
     """What a client makes of these views."""
-    from bmx7wg.bus.names import DEVICE, DEVICE_PATH, MANAGER, PEER, ROOT, peer_path
+    from bmx7wg.bus.names import (
+        DEVICE,
+        DEVICE_PATH,
+        MANAGER,
+        NETWORK,
+        PEER,
+        ROOT,
+        network_path,
+        peer_path,
+    )
 
     return Snapshot.of(
         {
             ROOT: {MANAGER: properties(of or manager())},
             DEVICE_PATH: {DEVICE: properties(on or device())},
             **{peer_path(view.node_id): {PEER: properties(view)} for view in views},
+            **{network_path(str(n.prefix)): {NETWORK: properties(n)} for n in networks},
         }
     )

@@ -94,12 +94,13 @@ def test_an_error_in_json(bus: dict[str, str]) -> None:
 
 def test_the_schema_of_json(mesh: Service, bus: dict[str, str]) -> None:
     status = json.loads(run("status", "--json", **bus).out)
-    assert set(status) == {"schema", "manager", "device", "peers"} and status["schema"] == 1
+    assert set(status) == {"schema", "manager", "device", "peers", "networks"}
+    assert status["schema"] == 1
     assert status["manager"] == properties(manager()) and status["device"] == properties(device())
     listed = json.loads(run("--json", "peers", **bus).out)
     assert listed == {"schema": 1, "peers": status["peers"]}
     one = json.loads(run("peer", "n2", "--json", **bus).out)
-    assert one == {"schema": 1, "peer": status["peers"][0]}
+    assert one == {"schema": 1, "peer": status["peers"][0], "networks": []}
     assert set(one["peer"]) == set(properties(peer("n2")))
 
 
@@ -122,7 +123,7 @@ def test_hostile_names_reach_no_terminal(service: Service, bus: dict[str, str]) 
 def test_help_has_a_line_for_each_command() -> None:
     lines = run("--help", COLUMNS="80").out.splitlines()
     assert "    rotate-key  change to a new WireGuard key" in lines
-    assert not any("completion-nodes" in line for line in lines)
+    assert not any("completion-words" in line for line in lines)
 
 
 @contextmanager
@@ -180,7 +181,7 @@ def test_monitor_in_json(mesh: Service, bus: dict[str, str]) -> None:
         status = json.loads(run("status", "--json", **bus).out)
         assert first == {
             "event": "snapshot",
-            **{k: status[k] for k in ("manager", "device", "peers")},
+            **{k: status[k] for k in ("manager", "device", "peers", "networks")},
         }
         mesh.publish(peers=(silent("n9", PeerState.DISCOVERED),))
         added = event()
@@ -254,7 +255,7 @@ def test_monitor_ends_with_its_reader(mesh: Service, bus: dict[str, str]) -> Non
         ("--version", "asyncio dbus_next tomllib cryptography subprocess"),
         ("config check --config-dir /nonexistent", "asyncio dbus_next subprocess"),
         ("completion bash", "asyncio dbus_next tomllib cryptography"),
-        ("completion-nodes peer", "cryptography pyroute2 tomllib difflib"),
+        ("completion-words peer", "cryptography pyroute2 tomllib difflib"),
         ("status", "cryptography pyroute2 tomllib difflib"),
         ("peers", "cryptography pyroute2 tomllib difflib"),
     ],

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from .conftest import DEADLINE, run
 
 SHELLS = ("bash", "zsh", "fish")
 NODES = ("n2", "n10", "m1")
+PREFIXES = ("10.3.0.0/24", "fd00::/8", "fd00:1::/32", "2001:db8::/32")
 Complete = Callable[[str], set[str]]
 
 
@@ -33,8 +35,13 @@ def home(tmp_path: Path) -> Path:
         (tmp_path / shell).write_text(run("completion", shell).out)
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "bmx7-wg"
-    lines = "".join(f"{node}\\tconnected\\n" for node in NODES)
-    program.write_text(f'#!/bin/sh\n[ "$1" = completion-nodes ] && printf "{lines}"\n')
+    nodes = "".join(f"{node}\\tconnected\\n" for node in NODES)
+    prefixes = "".join(f"{prefix}\\tnetwork\\n" for prefix in PREFIXES)
+    program.write_text(
+        '#!/bin/sh\n[ "$1" = completion-words ] || exit 1\n'
+        f'case $2 in networks|search|withdraw|forget) printf "{prefixes}" ;; '
+        f'*) printf "{nodes}" ;; esac\n'
+    )
     program.chmod(0o755)
     (tmp_path / "secret-file").touch()
     (tmp_path / "some-dir").mkdir()
@@ -57,9 +64,11 @@ def in_shell(home: Path, *args: str) -> str:
 
 def in_bash(home: Path) -> Complete:
     def complete(line: str) -> set[str]:
-        words = line.split(" ")
+        # As readline does it, with its default COMP_WORDBREAKS.
+        words = [part for word in line.split(" ") for part in re.findall(r":+|[^:]+|^$", word)]
         code = (
             f"source {home}/bash; compopt() {{ :; }}; COMP_WORDS=({shlex.join(words)});"
+            f"COMP_LINE={shlex.quote(line)};"
             f"COMP_CWORD={len(words) - 1}; _bmx7_wg; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         )
         return set(in_shell(home, "bash", "--norc", "-c", code).split())
@@ -135,6 +144,22 @@ def test_nodes_come_from_the_service(complete: Complete) -> None:
         assert complete(f"bmx7-wg {verb} ") == set(NODES)
     assert complete("bmx7-wg peer --json n") == {"n2", "n10"}
     assert complete("bmx7-wg peer n2 n") == set()
+
+
+def test_prefixes_come_from_the_service(complete: Complete) -> None:
+    for verb in ("networks", "search", "withdraw", "forget"):
+        assert complete(f"bmx7-wg {verb} ") == set(PREFIXES)
+    assert complete("bmx7-wg withdraw 10.") == {"10.3.0.0/24"}
+    assert complete("bmx7-wg search --name x 2") == {"2001:db8::/32"}
+    assert not complete("bmx7-wg offer ") & set(PREFIXES)
+
+
+def test_prefixes_with_colons(complete: Complete, request: pytest.FixtureRequest) -> None:
+    # Readline replaces what follows the last colon.
+    in_bash = "bash" in request.node.name
+    assert complete("bmx7-wg networks fd00:1") == {"1::/32" if in_bash else "fd00:1::/32"}
+    both = {":/8", "1::/32"} if in_bash else {"fd00::/8", "fd00:1::/32"}
+    assert complete("bmx7-wg networks fd00:") == both
 
 
 def test_options_and_their_values(complete: Complete) -> None:

@@ -98,6 +98,32 @@ def test_peers_are_shown_without_their_secret(tmp_path: Path) -> None:
     assert three["values"] == {"public-key": K3, "node-id": N3} and answer.out.count(K2) == 1
 
 
+def test_offers_and_searches_are_shown_with_their_origin(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (tmp_path / "config.toml").write_text(
+        '[[offer]]\nnetwork = "10.9.0.0/16"\nbandwidth = 32000000\nwhile-route = true\n'
+    )
+    kept(
+        state,
+        '[[offer]]\nnetwork = "10.9.0.0/16"\n[[offer]]\nnetwork = "::/0"\n'
+        f'[[search]]\nnetwork = "10.0.0.0/8"\nname = "lans"\ngateway-id = "{N3}"\n',
+    )
+    done = show(tmp_path, state)
+    ours = 'network = "10.9.0.0/16"\nbandwidth = 32000000\nwhile-route = true\n'
+    assert f"[[offer]]{'':33}# {tmp_path}/config.toml:1\n{ours}" in done.out
+    assert f"[[offer]]{'':33}# {state}/bus.toml:3\n" in done.out, "files come before the bus"
+    parsed = tomllib.loads(done.out)
+    assert [offer["network"] for offer in parsed["offer"]] == ["10.9.0.0/16", "::/0"]
+    assert parsed["search"] == [{"network": "10.0.0.0/8", "name": "lans", "gateway-id": N3}]
+    answer = json.loads(show(tmp_path, state, "--json").out)
+    assert [offer["origin"] for offer in answer["offers"]] == [
+        f"{tmp_path}/config.toml:1",
+        f"{state}/bus.toml:3",
+    ]
+    (search,) = answer["searches"]
+    assert search == {"values": parsed["search"][0], "origin": f"{state}/bus.toml:5"}
+
+
 def test_changes_made_on_the_bus_are_told_apart(tmp_path: Path) -> None:
     state = tmp_path / "state"
     (tmp_path / "config.toml").write_text(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from bmx7wg.core.config import Bmx7Config, Config, DeviceConfig, DiscoveryConfig
 from bmx7wg.core.model import PeerState
 
 from .conftest import Service, run
-from .made_up import device, manager, peer, peers, silent, snapshot
+from .made_up import device, manager, network, peer, peers, silent, snapshot
 
 OFFLINE = NotRunning("the service is not running", ("start it: systemctl start bmx7-wg",))
 GROUP = "ff120000000000000000000000b76277"
@@ -230,6 +231,11 @@ def namespace() -> Iterator[str]:
     subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
+def look(ports: set[int]) -> Check:
+    (found,) = firewall(ports)
+    return found
+
+
 def test_a_real_packet_filter(
     namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -237,25 +243,82 @@ def test_a_real_packet_filter(
     wrapper.write_text(f'#!/bin/sh\nexec ip netns exec {namespace} /usr/sbin/nft "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin")
-    assert firewall({6276, 6277}).result is Result.OK
+    assert look({6276, 6277}).result is Result.OK
     rules = (
         "add table inet t; add chain inet t in { type filter hook input priority 0; policy drop; }"
     )
     subprocess.run([wrapper, rules], check=True)
-    blocked = firewall({6276, 6277})
+    blocked = look({6276, 6277})
     assert blocked.result is Result.WARN
     remedy = blocked.remedy.removeprefix("nft ").split(" (")[0].replace("'", "")
     subprocess.run([wrapper, remedy], check=True)
-    assert firewall({6276, 6277}).result is Result.OK
+    assert look({6276, 6277}).result is Result.OK
+    nobody = [("firewall", "ok"), ("masquerade", "warn"), ("masquerade", "warn")]
+    assert results(firewall({6277}, {4, 6})) == nobody
+    for example in EXAMPLE_OF_A_GATEWAY:
+        subprocess.run([wrapper, example], check=True)
+    first, *others = firewall({6277}, {4, 6})
+    assert results([first, *others]) == [(topic, "ok") for topic, _ in nobody]
+    assert "IPv4" in others[0].text and "IPv6" in others[1].text
 
 
 def test_without_nft_or_the_right_to_use_it(programs: Callable[..., None], tmp_path: Path) -> None:
     programs()
-    assert "not installed" in firewall({6277}).text
+    assert "not installed" in look({6277}).text
     programs("nft")
     (tmp_path / "bin/nft").write_text("#!/bin/sh\necho Operation not permitted >&2\nexit 1\n")
-    refused = firewall({6277})
+    refused = look({6277})
     assert refused.result is Result.SKIP and "root" in refused.remedy
+    both = list(firewall({6277}, {4}))
+    assert results(both) == [("firewall", "skip"), ("masquerade", "skip")]
+    assert both[1].text == refused.text and "way back" in both[1].remedy
+
+
+# -- networks -------------------------------------------------------------------------------
+
+#: As in bmx7-wg.toml(5).
+EXAMPLE_OF_A_GATEWAY = (
+    "add table inet mesh",
+    "add chain inet mesh out { type nat hook postrouting priority srcnat; }",
+    'add rule inet mesh out iifname "wgBmx7" oifname "eth0" masquerade',
+)
+
+
+def test_forwarding(tmp_path: Path) -> None:
+    four, six = ip_network("0.0.0.0/0"), ip_network("2001:db8::/32")
+    assert list(checks.forwarding(tmp_path, Config(), [])) == []
+    (asked,) = checks.forwarding(tmp_path, Config(), [four])
+    assert asked.result is Result.FAIL and "[device] forward = true" in asked.remedy
+    config = Config(device=DeviceConfig(forward=True))
+    (asked,) = checks.forwarding(tmp_path, config, [six])
+    assert asked.result is Result.FAIL and "journal" in asked.remedy
+    machine(
+        tmp_path,
+        {
+            "proc/sys/net/ipv4/ip_forward": "1\n",
+            "proc/sys/net/ipv6/conf/all/forwarding": "0\n",
+        },
+    )
+    found = list(checks.forwarding(tmp_path, config, [four, six]))
+    assert results(found) == [("forwarding", "ok"), ("forwarding", "fail")]
+
+
+def test_networks_that_nobody_carries_offers_or_hears_of() -> None:
+    refused = network("10.4.0.0/24", "n3", gateway=None, reason="covers an underlay address")
+    shown = snapshot(
+        [peer("n3")],
+        of=manager(
+            offers=(("0.0.0.0/0", 1000, ()), ("10.9.0.0/16", 1000, ("10.9.0.0/16",))),
+            searches=(("lans", "10.0.0.0/8"), ("far", "172.16.0.0/12")),
+        ),
+        networks=(network("10.3.0.0/24", "n3"), refused),
+    )
+    found = list(doctor._networks(shown))
+    assert results(found) == [("networks", word) for word in ("ok", "warn", "warn", "warn")]
+    assert found[1].text.startswith("nobody carries 10.4.0.0/24: covers an underlay address")
+    assert found[2].text == "nobody offers 172.16.0.0/12 (search far)"
+    assert found[3].text == "0.0.0.0/0 is offered, but not announced"
+    assert list(doctor._networks(snapshot([]))) == []
 
 
 # -- all of it ------------------------------------------------------------------------------

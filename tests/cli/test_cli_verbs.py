@@ -251,7 +251,7 @@ def test_what_a_node_can_be_completed_to(mesh: Service, bus: dict[str, str]) -> 
 
     def words(verb: str) -> set[str]:
         return {
-            line.split("\t")[0] for line in run("completion-nodes", verb, **bus).out.split("\n")
+            line.split("\t")[0] for line in run("completion-words", verb, **bus).out.split("\n")
         }
 
     ids = {str(node_id(name))[:12] for name in ("evil", "twin1", "twin2")}
@@ -264,5 +264,5 @@ def test_what_a_node_can_be_completed_to(mesh: Service, bus: dict[str, str]) -> 
 
 def test_completing_is_silent_without_a_service(daemon: Daemon, bus: dict[str, str]) -> None:
     for env in (bus, {}):
-        done = run("completion-nodes", "peer", **env)
+        done = run("completion-words", "peer", **env)
         assert (done.status, done.out, done.err) == (0, "", "")
