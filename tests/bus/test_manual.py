@@ -39,6 +39,6 @@ def test_it_can_be_formatted(page: str, tmp_path: Path) -> None:
 def test_the_examples_are_python(page: str) -> None:
     blocks = re.findall(r"::\n\n((?:    .*\n|\n)+)", page)
     programs = [textwrap.dedent(block) for block in blocks if "import " in block]
-    assert len(programs) == 2
+    assert len(programs) == 3
     for program in programs:
         compile(program, "example", "exec")

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bmx7wg.cli import view
 from bmx7wg.cli.main import parser
-from bmx7wg.core import staticpeers
+from bmx7wg.core import offers, searches, staticpeers
 from bmx7wg.core.config import KEYS, ConfigSource, parse
-from bmx7wg.core.model import PeerState, StaticPeer
+from bmx7wg.core.model import OfferRule, PeerState, Search, StaticPeer
 
 from .conftest import ROOT
-from .made_up import device, manager, peer, properties
+from .made_up import device, manager, network, peer, properties
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.[1-8].rst"))
@@ -125,6 +128,24 @@ def test_every_key_of_a_peer_is_in_its_page() -> None:
     assert found["keepalive"] == str(StaticPeer(b"").keepalive)
 
 
+@pytest.mark.parametrize(
+    "section, keys, made",
+    [
+        ("[[offer]]", offers.KEYS, OfferRule(ip_network("::/0"))),
+        ("[[search]]", searches.KEYS, Search(ip_network("::/0"))),
+    ],
+)
+def test_every_key_of_networks_is_in_its_page(
+    section: str, keys: Mapping[str, Any], made: OfferRule | Search
+) -> None:
+    found = dict(term.split(" = ") for term in terms("bmx7-wg.toml.5.rst", section))
+    assert list(found) == list(keys)
+    for key, said in found.items():
+        if key not in ("from-table", "min-prefix-length") and said != '"..."':
+            default = getattr(made, key.replace("-", "_"))
+            assert json.loads(said) == default, key
+
+
 def test_the_defaults_in_the_page_are_those_of_the_program() -> None:
     defaults = parse([]).values
     for section in dict.fromkeys(key.rpartition(".")[0] for key in KEYS):
@@ -137,6 +158,8 @@ def test_the_defaults_in_the_page_are_those_of_the_program() -> None:
                 assert said.split(" | ")[0] == f'"{value}"'
             elif said == "[]":
                 assert value == ()
+            elif isinstance(value, bool):
+                assert json.loads(said) == value
             else:
                 assert int(said, 0) == value, name
 
@@ -148,8 +171,14 @@ def test_every_state_is_explained() -> None:
 
 def test_every_member_of_the_json_is_in_the_page() -> None:
     text = (DOCS / "bmx7-wg.1.rst").read_text()
-    said = dict(re.findall(r"^\*(manager|device|peer)\*\n((?:    .+\n)+)", text, re.M))
-    for kind, made in (("manager", manager()), ("device", device()), ("peer", peer("n2"))):
+    kinds = {
+        "manager": manager(),
+        "device": device(),
+        "peer": peer("n2"),
+        "network": network("::/0"),
+    }
+    said = dict(re.findall(rf"^\*({'|'.join(kinds)})\*\n((?:    .+\n)+)", text, re.M))
+    for kind, made in kinds.items():
         assert set(re.findall(r"\*\*(\w+)\*\*", said[kind])) == set(properties(made))
 
 
@@ -157,7 +186,7 @@ def test_the_examples_of_the_configuration_are_valid() -> None:
     text = (DOCS / "bmx7-wg.toml.5.rst").read_text()
     examples = text.split("EXAMPLES\n========\n")[1].split("SEE ALSO")[0]
     found = re.findall(r"::\n\n((?:    .+\n|\n)+)", examples)
-    assert len(found) == 2
+    assert len(found) == 4
     for example in found:
         content = textwrap.dedent(example).encode()
         assert parse([ConfigSource("example", content)]).config != parse([]).config
