@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..built import package
+from ..built import offer
 from ..system import roots
 from ..system.guests import SUITES, container_root, files
 
@@ -19,15 +18,13 @@ NOT_RUNNING = 4  # bmx7-wg's exit status
 def root(request: pytest.FixtureRequest) -> Iterator[Path]:
     with roots.scratch(f"chroot-{request.param}") as directory:
         roots.copy(container_root(request.param).path(), directory)
+        offer(directory)
+        roots.run(directory, "apt-get -qq update")
         yield directory
 
 
 def install(root: Path) -> None:
-    names = []
-    for name in ("bmx7-wg", "bmx7-wg-lab"):
-        shutil.copy(package(name), root / "root")
-        names.append(f"/root/{package(name).name}")
-    roots.run(root, f"apt-get -qq install --no-install-recommends {' '.join(names)}")
+    roots.run(root, "apt-get -qq install bmx7-wg bmx7-wg-lab")
 
 
 def test_install_remove_purge(root: Path) -> None:

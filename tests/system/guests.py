@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from ..built import package
+from ..built import offer
 from .container import Container
 from .roots import Root
 
@@ -47,15 +46,12 @@ def machine_root(suite: str) -> Root:
     return Root(suite, (*DEPENDENCIES, kernel, *testing))
 
 
-def bring(container: Container, name: str) -> str:
-    """Put a built package into a container; its path there."""
-    file = package(name)
-    shutil.copy(file, container.root / "root" / file.name)
-    return f"/root/{file.name}"
-
-
 def install(container: Container) -> None:
-    container.run(f"apt-get -qq install --no-install-recommends {bring(container, 'bmx7-wg')}")
+    """From the repository that `make repo` made, as from any archive."""
+    if not (container.root / "srv/bmx7-wg").exists():
+        offer(container.root)
+        container.run("apt-get -qq update")
+    container.run("apt-get -qq install bmx7-wg")
 
 
 def read(container: Container, object_path: str, interface: str, name: str) -> Any:
@@ -86,8 +82,8 @@ def connect(one: Container, other: Container) -> None:
 def files(root: Path) -> set[str]:
     """Every path below a root that a package could leave there, without what apt and dpkg write."""
     ignored = (
-        "dev proc sys tmp run var/cache var/log var/lib/apt var/lib/dpkg var/lib/systemd/timers"
-        " var/lib/systemd/catalog var/tmp root"
+        "dev proc sys tmp run srv etc/apt var/cache var/log var/lib/apt var/lib/dpkg"
+        " var/lib/systemd/timers var/lib/systemd/catalog var/tmp root"
     ).split()
     prune: list[str] = []
     for name in ignored:
