@@ -7,7 +7,7 @@ nobody else takes it. A route comes after the allowed IP that it leads to, and g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -54,15 +54,19 @@ def plan(
     memory = {} if alike is None else alike
     changes = tuple(plan_peers(desired.peers, peers, sent, now, memory))
     operations += (change for change in changes if not _takes(change))
-    operations += _routes(desired, actual)
+    extra = _extra_addresses(desired, actual) if actual else ()
+    operations += map(RemoveAddress, extra)
+    operations += _routes(desired, actual, extra)
     operations += (change for change in changes if _takes(change))
-    if actual:
-        operations += (
-            RemoveAddress(address)
-            for address in actual.addresses
-            if address not in desired.addresses and _is_extra(address, desired, actual)
-        )
     return tuple(operations)
+
+
+def _extra_addresses(desired: DesiredDevice, actual: ActualDevice) -> tuple[Interface, ...]:
+    return tuple(
+        address
+        for address in actual.addresses
+        if address not in desired.addresses and _is_extra(address, desired, actual)
+    )
 
 
 def _is_extra(address: Interface, desired: DesiredDevice, actual: ActualDevice) -> bool:
@@ -117,10 +121,11 @@ def _takes(change: PeerOperation) -> bool:
     return isinstance(change, RemovePeer) or change.only_these
 
 
-def _routes(desired: DesiredDevice, actual: ActualDevice | None) -> Iterator[RouteOperation]:
+def _routes(
+    desired: DesiredDevice, actual: ActualDevice | None, removed: Collection[Interface]
+) -> Iterator[RouteOperation]:
     """Rules come after and go before the routes of their tables."""
-    standing = actual is not None and actual.up and actual.name == desired.name
-    present = actual.routes if actual and standing else ()  # they go when the link goes down
+    present = _left_routes(desired, actual, removed) if actual else ()
     rules = actual.rules if actual else ()
     wanted = {as_kept(route): None for route in desired.routes}
     there, stay = set(present), set(desired.rules)
@@ -128,6 +133,22 @@ def _routes(desired: DesiredDevice, actual: ActualDevice | None) -> Iterator[Rou
     yield from (AddRule(rule) for rule in dict.fromkeys(desired.rules) if rule not in rules)
     yield from (RemoveRule(rule) for rule in rules if rule not in stay)
     yield from (RemoveRoute(route) for route in present if route not in wanted)
+
+
+def _left_routes(
+    desired: DesiredDevice, actual: ActualDevice, removed: Collection[Interface]
+) -> tuple[DesiredRoute, ...]:
+    """The routes that the device still has, once it is up and the *removed* addresses are gone.
+
+    All of them go when it goes down; those of IPv4 also with its last IPv4 address. The kernel
+    tells of neither (fib_disable_ip).
+    """
+    if not actual.up or actual.name != desired.name:
+        return ()
+    kept = {*actual.addresses, *desired.addresses}.difference(removed)
+    if any(a.version == 4 for a in removed) and not any(a.version == 4 for a in kept):
+        return tuple(route for route in actual.routes if route.prefix.version == 6)
+    return actual.routes
 
 
 def as_kept(route: DesiredRoute) -> DesiredRoute:

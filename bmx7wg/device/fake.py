@@ -12,6 +12,7 @@ from ..core.model import (
     Applied,
     DesiredDevice,
     Endpoint,
+    Interface,
     Network,
     PeerStatistics,
 )
@@ -165,12 +166,22 @@ def after(device: ActualDevice | None, operation: Operation) -> ActualDevice:
                 connected=(*others, address.network),
             )
         case RemoveAddress(address):
-            kept = tuple(other for other in device.addresses if other != address)
-            return replace(device, addresses=kept, own_addresses=device.own_addresses - {address})
+            return _without(device, address)
         case RestoreRoute(address):
             return replace(device, connected=(*device.connected, address.network))
         case AddRoute() | RemoveRoute() | AddRule() | RemoveRule():
             return _routes_after(device, operation)
+
+
+def _without(device: ActualDevice, address: Interface) -> ActualDevice:
+    kept = tuple(other for other in device.addresses if other != address)
+    last = address.version == 4 and all(other.version == 6 for other in kept)
+    return replace(
+        device,
+        addresses=kept,
+        own_addresses=device.own_addresses - {address},
+        routes=tuple(r for r in device.routes if not last or r.prefix.version == 6),
+    )
 
 
 def _routes_after(device: ActualDevice, operation: RouteOperation) -> ActualDevice:

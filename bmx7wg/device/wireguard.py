@@ -306,8 +306,9 @@ class WireGuardDevice:
     def _deviations(self) -> list[str]:
         if self._standing is None or self._wanted is None:
             return []
-        links = self._links.deviations(self._standing, self._wanted)
-        return [*links, *self._routes.deviations(self._name, self._standing.index)]
+        links = list(self._links.deviations(self._standing, self._wanted))
+        # What was done to the link took routes along.
+        return links or list(self._routes.deviations(self._name, self._standing.index))
 
     def _abandon(self, moved: tuple[int, int] | None) -> None:
         """Our link is gone. One in another namespace keeps its port in this one."""

@@ -153,13 +153,13 @@ class Rtnetlink(Netlink):
     ) -> list[Route]:
         """The unicast routes of a table; of one link, of one protocol. 0: of all.
 
-        A table that there is not has no routes. *most* bounds the memory that one takes.
+        A table or a link that there is not has no routes. *most* bounds the memory that one takes.
         """
         body = encode_filter(version, index=index, table=table, protocol=protocol)
         try:
             replies = self.request(RTM_GETROUTE, body, F_DUMP, most)
         except NetlinkError as error:
-            if error.errno == errno.ENOENT:
+            if error.errno in (errno.ENOENT, errno.ENODEV):
                 return []
             raise
         routes = (decode_route(reply) for reply in replies)

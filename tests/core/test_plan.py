@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import (
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_network,
+)
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bmx7wg.core.identity import key_text
-from bmx7wg.core.model import ActualDevice, ActualPeer, DesiredDevice, DesiredPeer, Endpoint
+from bmx7wg.core.model import (
+    ActualDevice,
+    ActualPeer,
+    DesiredDevice,
+    DesiredPeer,
+    DesiredRoute,
+    DesiredRule,
+    Endpoint,
+)
 from bmx7wg.core.plan import plan
 from bmx7wg.device.fake import after, in_order
 
@@ -98,8 +113,8 @@ def test_added_before_removed():
     assert lines(wanted(peer(2)), old) == [
         "add address fd77::1/16",
         f"add peer {B}: preshared key, endpoint [2001:db8::2]:6277, allow fd77::2/128",
-        f"remove peer {A}",
         "remove address fd77::99/16",
+        f"remove peer {A}",
     ]
 
 
@@ -109,6 +124,96 @@ def test_a_new_key_of_a_node_takes_over_in_one_transaction():
     assert lines(wanted(new, peer(3)), old, told([peer(3)])) == [
         f"replace peer {A} by {B}: preshared key, endpoint [2001:db8::2]:6277, allow fd77::1/128"
     ]
+
+
+def routed(*texts, table=77, metric=1024):
+    return tuple(DesiredRoute(ip_network(text), table, metric) for text in texts)
+
+
+LAN, FAR = IPv4Network("10.1.0.0/16"), IPv6Network("2001:db8:1::/48")
+RULE = DesiredRule(4, 30077, 77, mark=0x6277)
+
+
+def test_a_route_comes_after_and_goes_before_the_allowed_ip_it_leads_to():
+    bare = standing(peer(1))
+    carrying = wanted(
+        peer(1, allowed_ips=(host(1), LAN)), routes=routed("10.1.0.0/16"), rules=(RULE,)
+    )
+    assert lines(carrying, bare, told([peer(1)])) == [
+        f"change peer {A}: allow 10.1.0.0/16",
+        "add route 10.1.0.0/16 table 77 metric 1024",
+        "add rule IPv4 pref 30077 not fwmark 0x6277 lookup 77",
+    ]
+    there = carried_out(plan(carrying, bare, {}, NOW), bare)
+    assert lines(wanted(peer(1)), there, told([peer(1)])) == [
+        "remove rule IPv4 pref 30077 not fwmark 0x6277 lookup 77",
+        "remove route 10.1.0.0/16 table 77 metric 1024",
+        f"change peer {A}: allow only fd77::1/128",
+    ]
+    assert lines(wanted(), there)[-1] == f"remove peer {A}"
+
+
+def test_a_prefix_that_moves_to_another_peer_keeps_its_route():
+    old = standing(peer(1, allowed_ips=(host(1), LAN)), peer(2), routes=routed("10.1.0.0/16"))
+    moved = peer(1), peer(2, allowed_ips=(host(2), LAN))
+    assert lines(wanted(*moved, routes=routed("10.1.0.0/16")), old, told(moved)) == [
+        f"change peer {B}: allow 10.1.0.0/16"
+    ]
+
+
+def test_a_route_gets_another_metric_or_table_without_a_gap():
+    old = standing(peer(1, allowed_ips=(LAN,)), routes=routed("10.1.0.0/16"))
+    new = wanted(peer(1, allowed_ips=(LAN,)), routes=routed("10.1.0.0/16", table=78, metric=7))
+    assert lines(new, old, told([peer(1)])) == [
+        "add route 10.1.0.0/16 table 78 metric 7",
+        "remove route 10.1.0.0/16 table 77 metric 1024",
+    ]
+
+
+def test_a_key_that_held_a_network_nobody_wants_is_removed_after_its_route():
+    old = standing(peer(1, allowed_ips=(host(1), LAN)), routes=routed("10.1.0.0/16"))
+    new = peer(2, allowed_ips=(host(1),))
+    assert [line.partition(":")[0] for line in lines(wanted(new), old)] == [
+        f"add peer {B}",
+        "remove route 10.1.0.0/16 table 77 metric 1024",
+        f"remove peer {A}",
+    ]
+
+
+def test_the_kernel_has_no_metric_0_for_ipv6():
+    routes = routed("2001:db8:1::/48", "10.1.0.0/16", metric=0)
+    assert lines(wanted(routes=routes), standing()) == [
+        "add route 2001:db8:1::/48 table 77 metric 1024",
+        "add route 10.1.0.0/16 table 77 metric 0",
+    ]
+    assert lines(wanted(routes=routes), standing(routes=routes)) == []
+
+
+def test_what_goes_with_the_link_or_the_last_ipv4_address_is_added_again():
+    four = IPv4Interface("10.99.0.1/24")
+    routes = routed("10.1.0.0/16", "2001:db8:1::/48")
+    old = standing(addresses=(ADDRESS, four), routes=routes, rules=(RULE,))
+    assert lines(wanted(routes=routes, rules=(RULE,)), old) == [
+        "remove address 10.99.0.1/24",
+        "add route 10.1.0.0/16 table 77 metric 1024",
+    ]
+    complete = wanted(addresses=(ADDRESS, four), routes=routes, rules=(RULE,))
+    assert lines(complete, replace(old, up=False)) == [
+        "set up",
+        "add address fd77::1/16",
+        "add address 10.99.0.1/24",
+        "add route 10.1.0.0/16 table 77 metric 1024",
+        "add route 2001:db8:1::/48 table 77 metric 1024",
+    ]
+    assert lines(complete, replace(old, connected=(ADDRESS.network,))) == [
+        "restore route 10.99.0.0/24"
+    ]
+
+
+def test_one_ipv4_address_has_no_connected_route():
+    one = IPv4Interface("10.99.0.1/32")
+    old = standing(addresses=(ADDRESS, one))
+    assert lines(wanted(addresses=(ADDRESS, one)), replace(old, connected=(ADDRESS.network,))) == []
 
 
 def test_only_what_changed_of_a_peer():
@@ -267,28 +372,47 @@ def peers_of(draw, make):
 NAMES = st.sampled_from(["wgBmx7", "other"])
 MTUS = st.integers(1280, 1284)
 OWN = st.sets(st.builds(lambda n: IPv6Interface(f"fd77::{n}/16"), NUMBERS), max_size=2).map(tuple)
+IPV4 = st.sets(st.builds(lambda n: IPv4Interface(f"10.99.{n}.1/24"), st.integers(1, 2)), max_size=1)
+RULES = st.sets(st.builds(DesiredRule, st.sampled_from([4, 6]), st.integers(1, 3), st.just(77)))
+
+
+@st.composite
+def routes_of(draw, peers):
+    """Routes to networks that some peer carries."""
+    networks = [n for p in peers.values() for n in p.allowed_ips]
+    chosen = draw(st.sets(st.sampled_from(networks))) if networks else ()
+    return tuple(DesiredRoute(n, 77, draw(st.integers(1, 2))) for n in chosen)
+
+
 PORTS = st.integers(6277, 6279)
 
 
 @st.composite
 def actual_devices(draw):
     addresses = draw(OWN)
+    four = tuple(draw(IPV4))
+    peers = draw(peers_of(ActualPeer))
+    up = draw(st.booleans())
     return ActualDevice(
         name=draw(NAMES),
         index=7,
-        up=draw(st.booleans()),
+        up=up,
         mtu=draw(MTUS),
         private_key=draw(st.sampled_from([bytes(32), PRIVATE])),
         listen_port=draw(PORTS),
         firewall_mark=draw(st.integers(0, 1)),
-        addresses=addresses,
-        peers=draw(peers_of(ActualPeer)),
+        addresses=addresses + four,
+        own_addresses=frozenset(addresses + four),
+        peers=peers,
+        routes=draw(routes_of(peers)) if up else (),
+        rules=tuple(draw(RULES)),
         connected=(IPv6Network("fd77::/16"),) if addresses and draw(st.booleans()) else (),
     )
 
 
 @st.composite
 def desired_devices(draw):
+    peers = draw(peers_of(DesiredPeer))
     return DesiredDevice(
         name="wgBmx7",
         private_key=PRIVATE,
@@ -296,8 +420,10 @@ def desired_devices(draw):
         firewall_mark=draw(st.integers(0, 1)),
         mtu=draw(MTUS),
         underlay=(),
-        addresses=draw(OWN.filter(bool)),
-        peers=draw(peers_of(DesiredPeer)),
+        addresses=draw(OWN.filter(bool)) + tuple(draw(IPV4)),
+        peers=peers,
+        routes=draw(routes_of(peers)),
+        rules=tuple(draw(RULES)),
     )
 
 
@@ -313,6 +439,8 @@ def test_the_plan_reaches_the_goal_and_then_is_empty(desired, actual):
         assert getattr(reached, name) == getattr(desired, name)
     assert set(reached.addresses) == set(desired.addresses)
     assert IPv6Network("fd77::/16") in reached.connected
+    assert set(reached.routes) == set(desired.routes)
+    assert set(reached.rules) == set(desired.rules)
     assert reached.peers.keys() == desired.peers.keys()
     for public_key, wish in desired.peers.items():
         got = reached.peers[public_key]
@@ -333,3 +461,13 @@ def test_no_network_that_stays_is_ever_without_a_peer(desired, actual):
     for operation in plan(desired, actual, {}, NOW):
         device = after(device, operation)
         assert stays <= routed(device), str(operation)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(desired_devices(), actual_devices())
+def test_no_route_ever_leads_to_nobody(desired, actual):
+    device = actual
+    for operation in plan(desired, actual, {}, NOW):
+        device = after(device, operation)
+        carried = {network for p in device.peers.values() for network in p.allowed_ips}
+        assert {route.prefix for route in device.routes} <= carried, str(operation)
