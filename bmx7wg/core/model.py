@@ -78,7 +78,7 @@ class Endpoint:
 # -- what a neighbour says ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Offer:
     """A network that a node carries for others, with its bandwidth in bit/s."""
 
@@ -86,7 +86,7 @@ class Offer:
     bandwidth: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Announcement:
     """A decoded announcement of version 1 (design.md 3)."""
 
@@ -180,7 +180,7 @@ class Surroundings:
 # -- observations: from discovery to the core -----------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Announced:
     """A node is there. Repeated whenever anything of it changes; equal ones change nothing."""
 
@@ -373,7 +373,7 @@ class Applied:
 # -- views: from the core to the bus --------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PeerView:
     """A peer as people see it (design.md 7): text in WireGuard's notation, times in µs."""
 

@@ -35,7 +35,7 @@ class Policy:
         return None
 
 
-@dataclass
+@dataclass(slots=True)
 class Peer:
     """One node, as all who announce it together describe it."""
 

@@ -24,7 +24,7 @@ FIRST_REPROBE: Final = 15.0  # s; WireGuard itself retries every 5 s, for 90 s
 LAST_REPROBE: Final = 300.0  # s between probes of a peer that never answers
 
 
-@dataclass
+@dataclass(slots=True)
 class _Session:
     handshake: int = 0  # ns since 1970, as the device says it
     at: float | None = None  # the same on the monotonic clock
