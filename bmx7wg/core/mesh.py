@@ -139,6 +139,12 @@ class Mesh:
         self._settle(now)
         self._revision += 1
 
+    def resumed(self, away: float, now: float) -> None:
+        """The machine slept for *away* seconds, which `now` does not count."""
+        self._sessions.resumed(away, now)
+        self._hurry(now)
+        self._compare(now)
+
     def adopt(self, actual: ActualDevice, now: float) -> None:
         """Keep the peers of a device that was there before us.
 
@@ -181,7 +187,7 @@ class Mesh:
                     self._table.handshake(peer)
         self._switch(shaken, now)
         stalled = self._sessions.take_stalled()
-        self._resting.update(key for key in stalled if self._roster.holder(key))
+        self._resting.update(key for key in stalled if self._can_rest(key))
         if self._resting or waiting != self._sessions.waiting():
             self._hurry(now)
         self._compare(now)
@@ -283,6 +289,15 @@ class Mesh:
         """What is desired changed by itself: it should be applied at once."""
         self._revision += 1
         self._hurried = now
+
+    def _can_rest(self, key: bytes) -> bool:
+        """Whether a peer that is put into the device anew can be reached as well as before.
+
+        Without an endpoint of its own, what the device has learnt is all that there is.
+        """
+        node_id = self._roster.holder(key)
+        wanted = self._roster.get(node_id) if node_id else None
+        return wanted is not None and wanted.endpoint is not None
 
     def _holder(self, key: bytes) -> Peer | None:
         node_id = self._roster.holder(key)

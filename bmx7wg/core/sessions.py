@@ -21,6 +21,7 @@ OFTEN_FOR: Final = 30.0  # s; twice of what a switch takes through bmx7
 SELDOM: Final = 60.0  # s between looks at peers without a session
 AT_MOST: Final = 10.0  # s; the least distance between looks at sessions that age
 FIRST_REPROBE: Final = 15.0  # s; WireGuard itself retries every 5 s, for 90 s
+REOPEN, REOPEN_EVERY = 50, 0.1  # sessions begun at a time after a sleep, and s between
 LAST_REPROBE: Final = 300.0  # s between probes of a peer that never answers
 
 
@@ -166,6 +167,27 @@ class Sessions:
         """Every session ended (our own key changed): probe all, and look soon."""
         for key in self._sessions:
             self.probe_again(key, now)
+
+    def resumed(self, away: float, now: float) -> None:
+        """The machine slept for *away* seconds, which `now` does not count.
+
+        A session is over after 180 s all the same: for the kernel, and for the other end whoever
+        it is, though not for a wireguard-go here, which would use it for 15 s more. So these are
+        begun anew like the first ones, some at a time.
+        """
+        self._looked -= away
+        begun = 0
+        for key, session in self._sessions.items():
+            if session.at is not None:
+                session.at -= away
+            if self.is_connected(key, now):
+                continue
+            at = now + begun // REOPEN * REOPEN_EVERY
+            self._openings.begin(key, at)
+            session.probe_at = None if self._openings.waits(key) else at
+            session.probe_wait = FIRST_REPROBE
+            begun += 1
+        self._look_soon(now)
 
     def due_probes(self, now: float) -> list[bytes]:
         """Whom to send a datagram now; each call arranges the next one."""

@@ -27,6 +27,7 @@ NETWORK_CHANGED: Final = "5a0e6d1f93c84b7fa2c7d3e8614b90f5"
 PROBLEM_APPEARED: Final = "3d2b7a90c5f14d6fb7a9e1f4528c6e10"
 PROBLEM_SOLVED: Final = "b6c0d8e5a2f34f7c8e3d9b1a7c5f4e21"
 DEVICE_REPAIRED: Final = "4b1f6a0e93d84c1f9d2e75c8a06b3f5d"
+RESUMED: Final = "a0c92d6e7f1b4c7d8b35e4190f6d27a8"
 CONFIGURATION_REFUSED: Final = "e57c1f3a9b8d4a6e8c2f0d5b4a39c712"
 
 _RATE: Final = 20.0  # lines a second about what others did; a mesh of 300 may come at once

@@ -16,6 +16,7 @@ from ..core.config import Config, ConfigError
 from ..core.model import Origin
 from ..discovery.source import Source
 from . import journal
+from .clock import Clock
 from .configuration import Configuration
 from .node import Node, Parts
 from .store import Store, StoreError
@@ -61,6 +62,7 @@ async def _serve(configuration: Configuration, store: Store, unit: str) -> int:
             notifier=Notifier(),
             restarts=lambda: _restarts(unit),
             reload=configuration.reload,
+            clock=Clock(),
         )
     )
     _on_signals({signal.SIGTERM: node.stop, signal.SIGINT: node.stop, signal.SIGHUP: node.reload})

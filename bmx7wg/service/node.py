@@ -36,6 +36,7 @@ from ..core.settings import Settings
 from ..device.base import Device
 from ..discovery.source import Source
 from . import journal
+from .clock import Clock
 from .keeper import RETRY_FIRST, RETRY_LAST, DeviceKeeper
 from .notify import Notifier
 from .report import Report
@@ -71,6 +72,7 @@ class Parts:
     notifier: Notifier
     restarts: Callable[[], Awaitable[bool]]  # whether whoever ended us starts us again at once
     reload: Callable[[], Settings]  # reads the configuration anew; ConfigError, StoreError
+    clock: Clock
 
 
 class Node:
@@ -260,6 +262,8 @@ class Node:
         if self._reload:
             self._reload = False
             self._reload_quietly()
+        if slept := self._parts.clock.slept():
+            await self._resume(slept)
         if self._keeper.disturbed:
             self._publish()  # what is wrong is shown before it is put right
         if self._mesh is not None:
@@ -267,6 +271,14 @@ class Node:
             self._announce()
         self._publish()
         self._parts.notifier.alive()
+
+    async def _resume(self, slept: float) -> None:
+        """The machine was asleep: find out anew what is there, and be found."""
+        log.info("the machine slept for %.0f s", slept, extra=journal.fields(journal.RESUMED))
+        if self._mesh is not None:
+            self._mesh.resumed(slept, time.monotonic())
+        self._keeper.look_again()
+        await self._parts.source.resync()
 
     async def _sleep(self) -> None:
         mesh, times = self._mesh, [self._keeper.next_timeout()]
@@ -279,6 +291,7 @@ class Node:
                 await self._wake.wait()
 
     async def _shut_down(self, leave: bool) -> None:
+        self._parts.clock.close()
         self._parts.notifier.stopping()
         self._report.state = ServiceState.STOPPING
         self._publish()
@@ -326,6 +339,7 @@ class Node:
         if not self._ready and tried and self._bus_tried and self._report.source is not None:
             self._ready = True
             self._parts.notifier.ready()
+            self._parts.clock.watch(self._wake.set)
         self._report.settle(ready=self._ready)
         changes = self._mesh.changes() if self._mesh is not None else Changes()
         self._report.peers_changed(changes)

@@ -31,6 +31,7 @@ from bmx7wg.core.model import (
     Withdrawn,
 )
 from bmx7wg.core.opening import FIRST, SECOND
+from bmx7wg.core.sessions import REOPEN
 from bmx7wg.core.settings import Settings
 
 PRIVATE = b"\x01" * 32
@@ -587,3 +588,80 @@ def test_random_lives_keep_the_table_the_device_and_the_views_together() -> None
                 )
             assert len(world.peers) == sum(world.mesh.counts().values())
             assert not any(v.state is PeerState.DISCOVERED for v in world.peers.values())
+
+
+def test_an_hour_of_sleep_and_the_mesh_is_whole_within_three_seconds() -> None:
+    """Monotonic time stands still meanwhile; the wall clock, and the others, do not."""
+    first = [key(number) for number in range(2, 102)]
+    second = [bytes(1) + number.to_bytes(31, "big") for number in range(102, 202)]  # they begin
+    keys = first + second
+    names = {k: node(number) for number, k in enumerate(keys, 2)}
+    world = World().tell(*(seen(names[k], k) for k in keys))
+    world.shake(*keys)
+    assert set(world.mesh.counts().items()) >= {(PeerState.CONNECTED, len(keys))}
+    world.probed.clear()
+
+    slept, resumed, most, known = 3600.0, world.now, 0, 0
+    world.mesh.resumed(slept, world.now)
+    world.turn()
+    assert world.mesh.counts()[PeerState.IDLE] == len(keys), "nobody is lost, nobody pretended"
+    waiting = {k for k in keys if world.mesh.desired().peers[k].endpoint is None}
+    assert waiting == set(second), "those who begin on the other side are left to"
+    shaken: dict[bytes, int] = {}
+    while world.mesh.counts()[PeerState.CONNECTED] < len(keys):
+        assert world.now < resumed + 3.0
+        wall = WALL + int((slept + world.now) * 1e9)
+        for k in first:
+            if mesh_address(names[k]) in world.probed:
+                shaken.setdefault(k, wall)
+        if world.now > resumed + 0.05:
+            for k in second:
+                shaken.setdefault(k, wall)
+        read = {
+            k: PeerStatistics(shaken.get(k, world.shaken[k]), 1, 2)
+            for k in world.mesh.desired().peers
+        }
+        world.mesh.statistics(read, world.now, wall)
+        world.turn()
+        most, known = max(most, len(world.probed) - known), len(world.probed)
+        times = (world.mesh.next_look(), world.mesh.next_timeout())
+        world.now = max(world.now + 0.001, min(time for time in times if time is not None))
+    assert most <= REOPEN, "not all at once"
+    assert len(world.probed) == len(first)
+
+
+def test_a_short_sleep_ends_no_session() -> None:
+    world = World().tell(seen(N2, K2))
+    world.shake(K2)
+    world.probed.clear()
+    world.mesh.resumed(100.0, world.now)
+    assert world.turn().state(N2) == "connected" and world.probed == []
+    assert world.wait(81.0).state(N2) == "idle", "it is as old as it is"
+
+
+def test_a_handshake_before_a_sleep_that_is_seen_after_it_is_old() -> None:
+    world = World().tell(seen(N2, K2))
+    world.mesh.resumed(3600.0, world.now)
+    read = {K2: PeerStatistics(WALL, 1, 2)}
+    world.mesh.statistics(read, world.now, WALL + 3600 * 10**9)
+    assert world.turn().state(N2) == "idle"
+
+
+def test_a_peer_with_nothing_but_a_learnt_endpoint_keeps_it_after_a_sleep() -> None:
+    static = StaticPeer(K2, node_id=N2)
+    world = World(Config(peers=(static,)))
+    world.turn().shake(K2)
+    world.mesh.resumed(3600.0, world.now)
+    for _ in range(20):
+        world.wait(0.1)
+        assert K2 in world.mesh.desired().peers, "put in anew it would be forgotten"
+
+
+def test_a_clock_that_jumps_makes_nobody_old() -> None:
+    world = World().tell(seen(N2, K2))
+    world.shake(K2)
+    for jump in (10**6, -(10**6)):
+        world.now += 60.0
+        handshake = WALL + int((world.now + jump) * 1e9)
+        world.mesh.statistics({K2: PeerStatistics(handshake, 1, 2)}, world.now, handshake)
+        assert world.turn().state(N2) == "connected"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -35,6 +36,7 @@ from bmx7wg.core.settings import Settings
 from bmx7wg.device.base import Device, DeviceError
 from bmx7wg.device.fake import InMemoryDevice
 from bmx7wg.service import journal, keeper, repairs
+from bmx7wg.service.clock import Clock
 from bmx7wg.service.node import EX_TEMPFAIL, Node, Parts
 
 ME, N2 = NodeId(b"\x01" * 28), NodeId(b"\x02" * 28)
@@ -66,7 +68,7 @@ class FakeSource:
         pass
 
     async def resync(self) -> None:
-        ...
+        self.log.append("resync")
 
     async def stop(self, *, leave: bool = True) -> None:
         self.log.append("source stopped" if leave else "source paused")
@@ -145,6 +147,7 @@ class Bench:
         self.load: Callable[[], Settings] = lambda: self.settings
         self.open_error = ""
         self.restarting = False
+        self.asleep = 0.0  # s, since boot
         self.node = Node(self.settings, name="host")
         if origin is Origin.LINK:
             self.node.identify(ME)
@@ -157,6 +160,7 @@ class Bench:
                 notifier=self.notifier,  # type: ignore[arg-type]
                 restarts=self._restarts,
                 reload=lambda: self.load(),
+                clock=Clock(lambda: self.asleep),
             )
         )
 
@@ -388,6 +392,37 @@ def test_what_no_event_tells_of_is_found_by_looking(
     told = [record for record in caplog.records if "without an event" in record.message]
     assert len(told) >= 2 and "add peer" in told[0].message
     assert getattr(told[0], "fields")["MESSAGE_ID"] == journal.DEVICE_REPAIRED
+
+
+def test_after_a_sleep_all_is_looked_at_and_begun_anew(
+    run_async: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("bmx7wg"), "propagate", True)
+    caplog.set_level(logging.INFO, "bmx7wg")
+
+    async def story() -> None:
+        bench = Bench()
+        async with bench.running(READY, SEEN):
+            await bench.until(lambda: K2 in bench.peers_there())
+            bench.device.now = time.time_ns()
+            bench.device.handshake(K2)
+            await bench.until(lambda: bench.bus.peers[N2].state == "connected")
+            bench.device.probed.clear()
+            bench.log.clear()
+            bench.without_peers()
+            bench.asleep += 3600.0
+            bench.node._wake.set()  # as the timer of the clock does
+            await bench.until(lambda: "resync" in bench.log)
+            await bench.until(lambda: K2 in bench.peers_there(), "the device is read anew")
+            await bench.until(lambda: mesh_address(N2) in bench.device.probed)
+            assert bench.bus.peers[N2].state != "connected"
+            bench.device.now = time.time_ns()
+            bench.device.handshake(K2)
+            await bench.until(lambda: bench.bus.peers[N2].state == "connected")
+
+    run_async(story())
+    (told,) = [record for record in caplog.records if "slept" in record.message]
+    assert told.message == "the machine slept for 3600 s"
 
 
 def test_without_a_bus_the_mesh_works_and_the_bus_is_tried_again(run_async: Run) -> None:
