@@ -195,7 +195,7 @@ class Connection:
             self._send(kind, body, reply_serial=call.serial, destination=call.sender, **fields)
 
     def _send(self, kind: Kind, body: bytes | bytearray, **fields: Any) -> None:
-        if self._stream is not None and not self.closed.is_set():
+        if self._stream is not None:  # which drops what comes after its end
             self._stream.write(message(kind, self._stream.next_serial(), body, **fields))
 
     # -- for the stream

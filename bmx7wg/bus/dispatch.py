@@ -31,7 +31,7 @@ from .names import (
     ROOT,
     peer_path,
 )
-from .replies import arguments, failures_told
+from .replies import answer_failure, arguments
 from .tree import Object, Tree
 from .turns import Pause, Turns
 from .values import marshal
@@ -85,13 +85,13 @@ class Dispatcher:
         if header.wants_no_reply and header.member not in self._verbs.members:
             return  # there is nothing to do but answer
         try:
-            self._turns.put(header, self._answer(connection, call))
+            self._turns.put(header, self._answer(connection, call), last=call.last)
         except CallError as error:
             connection.answer_error(header, error.name, error.text)
 
     def _answer(self, connection: Connection, call: Incoming) -> Iterator[Pause]:
         header = call.header
-        with failures_told(connection, header, header.member):
+        try:
             key, method = self._methods.find(header)
             verb = self._verbs.verb(*key)
             if verb is not None:
@@ -109,6 +109,8 @@ class Dispatcher:
                     result = yield from self._slow_readers[key](call)
                 body = result if isinstance(result, bytes) else marshal(method.result, result)
                 connection.answer(header, method.result, body)
+        except Exception as error:
+            answer_failure(connection, header, error)
 
     # -- reading
 

@@ -54,10 +54,11 @@ _BusType: Any = _library.BusType
 class Incoming:
     """A message that came in, its header checked, its body not decoded yet."""
 
-    __slots__ = ("header", "_body", "_values")
+    __slots__ = ("header", "last", "_body", "_values")
 
-    def __init__(self, header: Header, body: bytes) -> None:
+    def __init__(self, header: Header, body: bytes, *, last: bool) -> None:
         self.header: Final = header
+        self.last: Final = last  # nothing came behind it yet
         self._body = body
         self._values: list[Any] | None = None
 
@@ -99,6 +100,7 @@ class Stream(_MessageBus):  # type: ignore[misc]
         self._at = 0  # how far the inbox is read
         self._skip = 0  # bytes of a refused message still to come
         self._queue = Writer(self._loop, self._sock, self._finalize, owner.drained)
+        self.write: Final = self._queue.put
         self.refused = 0  # messages passed over: malformed, unwanted or too long
         self.reason: Exception | None = None  # for which it ended, if it was not closed by us
 
@@ -197,7 +199,8 @@ class Stream(_MessageBus):  # type: ignore[misc]
         if there < head + body:
             return False
         self._at += head + body
-        self._deliver(Incoming(header, bytes(inbox[at + head : self._at])))
+        last = self._at == len(inbox)
+        self._deliver(Incoming(header, bytes(inbox[at + head : self._at]), last=last))
         return True
 
     def _refuse(self, size: int) -> None:
@@ -234,9 +237,6 @@ class Stream(_MessageBus):  # type: ignore[misc]
 
     def schedule_write(self, *_: object) -> None:
         """The library asks for it after its Hello; nothing waits in a queue of its own."""
-
-    def write(self, data: bytes) -> None:
-        self._queue.put(data)
 
     @property
     def backlog(self) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from .connection import Connection
@@ -23,14 +21,11 @@ def arguments(call: Incoming) -> list[Any]:
         raise CallError(INVALID_ARGS, f"{error}.") from None
 
 
-@contextmanager
-def failures_told(connection: Connection, call: Header, name: str) -> Iterator[None]:
-    """Answer *call* with whatever is raised inside; a defect of ours is logged, not shown."""
-    try:
-        yield
-    except CallError as error:
+def answer_failure(connection: Connection, call: Header, error: Exception) -> None:
+    """Answer *call* with what was raised; a defect of ours is logged, not shown."""
+    if isinstance(error, CallError):
         connection.answer_error(call, error.name, error.text)
-    except Exception:
-        _log.exception("%s failed", name)
-        text = "This is a defect of the service; its journal has the details."
-        connection.answer_error(call, FAILED, text)
+        return
+    _log.error("%s failed", call.member, exc_info=error)
+    text = "This is a defect of the service; its journal has the details."
+    connection.answer_error(call, FAILED, text)

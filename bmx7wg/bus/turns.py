@@ -89,14 +89,20 @@ class Turns:
         """Whether counters are as new as anybody may want."""
         return asyncio.get_running_loop().time() - self._refreshed < FRESH_FOR
 
-    def put(self, call: Header, answer: Answer) -> None:
-        """Make *answer* in one of the next `serve`. Raises CallError for who asks too much."""
+    def put(self, call: Header, answer: Answer, *, last: bool = False) -> None:
+        """Make *answer* in one of the next `serve`. Raises CallError for who asks too much.
+
+        The *last* call that came has its turn at once, if no other waits for his.
+        """
+        pause = next(answer, None) if last and not self._short else Pause.TURN
+        if pause is None:
+            return
         most = MAX_WAITING if self._bytes < MAX_WAITING_BYTES else 1
         if self._calls[call.sender] >= most:
             raise CallError(LIMITS_EXCEEDED, f"{most} calls of yours wait for an answer.")
         self._calls[call.sender] += 1
         self._bytes += call.body_size
-        self._short.push(_Waiting(call.sender, call.body_size, answer))
+        self._queue(_Waiting(call.sender, call.body_size, answer), pause)
 
     def serve(self) -> None:
         """Go round the callers, as far as a turn of the loop allows; the rest follows."""
@@ -152,13 +158,18 @@ class Turns:
 
     def _go_on(self, waiting: _Waiting) -> None:
         """Make an answer up to its next pause."""
-        match next(waiting.answer, None):
-            case None:
-                self._bytes -= waiting.size
-                self._calls[waiting.caller] -= 1
-                if not self._calls[waiting.caller]:
-                    del self._calls[waiting.caller]
-                self._sent = self._sent or waiting is self._current
+        pause = next(waiting.answer, None)
+        if pause is not None:
+            self._queue(waiting, pause)
+            return
+        self._bytes -= waiting.size
+        self._calls[waiting.caller] -= 1
+        if not self._calls[waiting.caller]:
+            del self._calls[waiting.caller]
+        self._sent = self._sent or waiting is self._current
+
+    def _queue(self, waiting: _Waiting, pause: Pause) -> None:
+        match pause:
             case Pause.TURN:
                 self._short.push(waiting)
             case Pause.LONG:

@@ -261,11 +261,12 @@ def _text(data: bytes, at: int, end: int) -> tuple[str, int]:
 
 
 def _string_reader(order: str) -> _Reader:
-    read_size = _fixed_reader("u", order)
+    unpack_from = struct.Struct(order + "I").unpack_from
 
     def read(data: bytes, at: int) -> tuple[Any, int]:
-        size, at = read_size(data, at)
-        return _text(data, at, at + size)
+        at += -at & 3
+        (size,) = unpack_from(data, at)
+        return _text(data, at + 4, at + 4 + size)
 
     return read
 

@@ -20,7 +20,7 @@ from .controller import Controller
 from .errors import BusUnavailable, CallError
 from .library import Incoming
 from .names import MANAGER, PEER, peer_of, peer_path
-from .replies import arguments, failures_told
+from .replies import answer_failure, arguments
 from .tree import Tree
 from .values import marshal
 
@@ -180,12 +180,14 @@ class Verbs:
 async def _carry_out(
     connection: Connection, call: Incoming, method: Method, check: Check, work: Work
 ) -> None:
-    with failures_told(connection, call.header, method.name):
+    try:
         try:
             await check()
         except (CallerGone, BusUnavailable):
             return
         connection.answer(call.header, method.result, marshal(method.result, await work()))
+    except Exception as error:
+        answer_failure(connection, call.header, error)
 
 
 def _plain(do: Callable[..., Awaitable[None]], *values: object) -> Work:

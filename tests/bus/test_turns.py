@@ -41,12 +41,31 @@ class Bench:
     async def refresh(self) -> None:
         self.refreshed += 1
 
-    def put(self, caller: str, *pauses: Pause, size: int = 0) -> None:
+    def put(self, caller: str, *pauses: Pause, size: int = 0, last: bool = False) -> None:
         def answer() -> Iterator[Pause]:
             yield from pauses
             self.done.append(caller)
 
-        self.turns.put(call(caller, size), answer())
+        self.turns.put(call(caller, size), answer(), last=last)
+
+
+def test_the_last_call_is_answered_at_once_if_nobody_waits(run_async) -> None:
+    async def look() -> None:
+        bench = Bench()
+        bench.put("a", last=True)
+        assert bench.done == ["a"]
+        bench.put("b")
+        bench.put("c", last=True)
+        assert bench.done == ["a"]
+        bench.turns.serve()
+        assert bench.done == ["a", "b", "c"]
+        bench.put("d", Pause.LONG, last=True)
+        bench.put("e", Pause.TURN, last=True)
+        assert bench.done == ["a", "b", "c"]
+        bench.turns.serve()
+        assert bench.done == ["a", "b", "c", "e", "d"]
+
+    run_async(look())
 
 
 def test_callers_take_turns(run_async) -> None:
