@@ -9,8 +9,10 @@ from typing import Final
 
 from ..netlink import NetlinkError
 from ..rtnetlink import Rtnetlink
+from . import forwarding
 from .backend import Backend, is_ours
 from .base import Device, DeviceError
+from .forwarding import Forwarding
 from .kernel import Kernel
 from .lock import Lock
 from .runner import Spawned, Unit
@@ -27,8 +29,8 @@ async def open_device(backend: str, name: str, *, units: bool = False) -> Device
     """The device *name*, not made yet, or as an earlier run left it.
 
     *backend* is "kernel", "userspace", or "auto": that of a device which is there, else the
-    kernel if it can, else wireguard-go, which systemd runs with *units*. Raises DeviceError if
-    there is no way, or if a device of that name is somebody else's.
+    kernel if it can, else wireguard-go. With *units* systemd runs that and switches forwarding.
+    Raises DeviceError if there is no way, or if a device of that name is somebody else's.
     """
     lock = Lock(name)
     thread = ThreadPoolExecutor(1, thread_name_prefix="device")
@@ -40,7 +42,20 @@ async def open_device(backend: str, name: str, *, units: bool = False) -> Device
         thread.shutdown()
         lock.close()
         raise
-    return WireGuardDevice(name, thread=thread, route=route, backend=chosen, lock=lock)
+    return WireGuardDevice(
+        name,
+        thread=thread,
+        route=route,
+        backend=chosen,
+        forwarding=_forwarding(units),
+        lock=lock,
+    )
+
+
+def _forwarding(units: bool) -> Forwarding:
+    if units:
+        return forwarding.Unit()
+    return forwarding.Direct()
 
 
 def _choose(

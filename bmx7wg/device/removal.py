@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..rtnetlink import Link, Rtnetlink
+from . import forwarding
 from .backend import Backend, is_ours
 from .base import DeviceError
 from .kernel import Kernel
@@ -33,6 +34,8 @@ def remove_all(*, units: bool) -> list[str]:
                 backend.remove(link.index)
                 backend.close()
             Routes(route).remove()
+            if units:
+                forwarding.Unit().switch(False)
     except OSError as error:
         raise DeviceError(error.strerror or str(error)) from error
     return [link.name for link in links]

@@ -41,6 +41,7 @@ from ..core.planpeers import Alike, PeerOperation, RemovePeer, SetPeer
 from ..rtnetlink import Link, Rtnetlink
 from .backend import Backend, is_marked, is_ours
 from .base import DeviceError
+from .forwarding import Forwarding
 from .links import Links, Standing, underlay_mtu
 from .lock import Lock
 from .paths import Paths
@@ -67,6 +68,7 @@ class WireGuardDevice:
         thread: Executor,
         route: Rtnetlink,
         backend: Backend,
+        forwarding: Forwarding,
         lock: Lock,
     ) -> None:
         self.backend = backend.name
@@ -76,6 +78,7 @@ class WireGuardDevice:
         self._links = Links(route)
         self._paths = Paths(route)
         self._routes = Routes(route)
+        self._forwarding = forwarding
         self._index = 0
         self._sent: dict[bytes, Endpoint] = {}
         self._alike: Alike = {}
@@ -186,7 +189,7 @@ class WireGuardDevice:
         goal = replace(desired, mtu=mtu, listen_port=port)
 
         operations = plan(goal, actual, self._sent if actual else {}, time.time_ns(), self._alike)
-        failures = self._carry_out(operations)
+        failures = self._carry_out(operations) + self._forward(desired.forward)
         if port != desired.listen_port:
             what = f"listen port {desired.listen_port}"
             failures.append(Failure(what, f"in use by another program; {port} is used instead"))
@@ -293,6 +296,13 @@ class WireGuardDevice:
         operations.clear()
         return failures
 
+    def _forward(self, on: bool) -> list[Failure]:
+        try:
+            self._forwarding.switch(on)
+        except OSError as error:
+            return [Failure("forwarding", error.strerror or str(error))]
+        return []
+
     def _make(self) -> None:
         left = self._find()
         if left is not None and left.name != self._name:
@@ -329,6 +339,7 @@ class WireGuardDevice:
         self._standing = None
         self._sent.clear()
         self._index = 0
+        self._forwarding.switch(False)
 
     def _close(self) -> None:
         self._backend.close()
