@@ -1,0 +1,276 @@
+#!/usr/bin/python3
+"""What bench/kernel measures, where there is WireGuard in the kernel: as root, in a namespace.
+
+    unshare --net bench/_kernel.py RUNS SIZE…
+
+The last line is JSON: the seconds of each case, and what the service takes at each SIZE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path
+from socket import if_nametoindex
+
+from _common import busy, resident
+
+from bmx7wg.bus.names import PEER, PROPERTIES, peer_path
+from bmx7wg.core.identity import generate_private_key, key_text
+from bmx7wg.core.model import DesiredDevice, DesiredPeer, Endpoint
+from bmx7wg.device.base import Device
+from bmx7wg.device.choose import open_device
+from bmx7wg.lab.mesh import Mesh
+from bmx7wg.lab.node import NAME, Node
+from bmx7wg.lab.topology import lan
+from tests.system.crowd import node_id
+
+DEVICE = "wgbench"
+UNDERLAY = "eth0"
+MANY, MORE = 1000, 5000
+CHANGED = 0.02  # of the peers, when some are
+SETTLE, WINDOW = 15.0, 20.0  # s until a crowd is known, and of looking at an idle service
+POLLS = 5
+
+Results = dict[str, list[float]]
+
+
+def main() -> None:
+    runs, *sizes = map(int, sys.argv[1:])
+    for command in (
+        f"ip link add {UNDERLAY} type veth peer name other",
+        f"ip link set {UNDERLAY} up",
+        "ip link set other up",
+    ):
+        run(command)
+    seconds = asyncio.run(compare(runs))
+    print(json.dumps({"seconds": seconds, "service": service(sizes)}))
+
+
+# -- the device, beside wg and ip ------------------------------------------------------------
+
+
+async def compare(runs: int) -> Results:
+    results: Results = {}
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        device = await open_device("kernel", DEVICE)
+        cases = Cases(device, directory, MANY, "1000")
+        for _ in range(runs):
+            await cases.set(results)
+            await cases.same(results)
+            await cases.reconcile(results)
+            await cases.statistics(results)
+        await cases.down(results)
+        many = Cases(device, directory, MORE, "5000")
+        for _ in range(runs):
+            await many.set(results)
+        await device.remove()
+        await device.close()
+    return results
+
+
+class Cases:
+    """Each times one thing both ways; *size* peers, and *label* in the names of the results."""
+
+    def __init__(self, device: Device, directory: Path, size: int, label: str) -> None:
+        self.device = device
+        self.label = label
+        self.size = size
+        self.full = desired(size)
+        self.empty = replace(self.full, peers={})
+        self.other = changed(self.full)
+        self.files = {kind: directory / f"{label}-{kind}" for kind in ("full", "other")}
+        self.files["full"].write_text(configuration(self.full))
+        self.files["other"].write_text(configuration(self.other))
+
+    async def set(self, results: Results) -> None:
+        """All peers into an empty device."""
+        await self.device.apply(self.empty)
+        await self.take(results, "wg set", self.tool("setconf", "full"))
+        await self.device.apply(self.empty)
+        await self.take(results, "set", lambda: self.apply(self.full, self.size))
+
+    async def same(self, results: Results) -> None:
+        """Nothing to do, as seen by a service that was here before, and by one that was not."""
+        await self.take(results, "first same", lambda: self.apply(self.full, 0))
+        await self.take(results, "same", lambda: self.apply(self.full, 0))
+        await self.take(results, "wg same", self.tool("syncconf", "full"))
+
+    async def reconcile(self, results: Results) -> None:
+        writes = int(self.size * CHANGED)
+        await self.device.apply(self.full)
+        await self.take(results, "reconcile", lambda: self.apply(self.other, writes))
+        for _ in range(2):  # the second reads what the first has written, and finds it right
+            await self.device.apply(self.full)
+        await self.take(results, "wg reconcile", self.tool("syncconf", "other"))
+        for _ in range(2):
+            await self.device.apply(self.full)
+
+    async def statistics(self, results: Results) -> None:
+        async def ours() -> None:
+            assert len(await self.device.statistics()) == self.size
+
+        await self.take(results, "statistics", ours)
+        await self.take(results, "wg statistics", lambda: tool(f"wg show {DEVICE} dump"))
+
+    async def down(self, results: Results) -> None:
+        """Once: the kernel waits for each peer when the link goes first."""
+        await self.take(results, "down", self.device.remove)
+        await self.device.apply(self.full)
+        await self.take(results, "ip down", lambda: tool(f"ip link delete {DEVICE}"))
+
+    async def apply(self, goal: DesiredDevice, writes: int) -> None:
+        applied = await self.device.apply(goal)
+        assert applied.writes == writes and not applied.failures, applied
+
+    def tool(self, verb: str, kind: str) -> Callable[[], Awaitable[None]]:
+        return lambda: tool(f"wg {verb} {DEVICE} {self.files[kind]}")
+
+    async def take(
+        self, results: Results, name: str, call: Callable[[], Awaitable[object]]
+    ) -> None:
+        begun = time.perf_counter()
+        await call()
+        taken = time.perf_counter() - begun
+        results.setdefault(f"{name} {self.label}", []).append(taken)
+        print(f"{name} {self.label}: {taken:.3f} s", flush=True)
+
+
+async def tool(command: str) -> None:
+    run(command)
+
+
+def run(command: str) -> None:
+    subprocess.run(command.split(), check=True, stdout=subprocess.DEVNULL)
+
+
+def desired(size: int) -> DesiredDevice:
+    """Peers as they are in a mesh on one link: each has an address, a pair's key, an endpoint."""
+    peers: dict[bytes, DesiredPeer] = {}
+    for number in range(1, size + 1):
+        peer = peer_of(number)
+        peers[peer.public_key] = peer
+    return DesiredDevice(
+        name=DEVICE,
+        private_key=generate_private_key(),
+        listen_port=6277,
+        firewall_mark=0x6277,
+        mtu=1420,
+        underlay=(),
+        addresses=(IPv6Interface("fd77::1:0:0:1/16"),),
+        peers=peers,
+    )
+
+
+def peer_of(number: int) -> DesiredPeer:
+    public, preshared = (hashlib.sha256(f"{w} {number}".encode()).digest() for w in ("key", "psk"))
+    endpoint = Endpoint(
+        IPv6Address((0xFE80 << 112) + number), 6277, if_nametoindex(UNDERLAY), UNDERLAY
+    )
+    return DesiredPeer(public, preshared, endpoint, (IPv6Network((0xFD77 << 112) + number),))
+
+
+def changed(device: DesiredDevice) -> DesiredDevice:
+    """2 % of the operations: a quarter each new, gone, with another endpoint, another key."""
+    each = int(len(device.peers) * CHANGED) // 4
+    keys = list(device.peers)
+    peers = dict(device.peers)
+    for key in keys[:each]:
+        del peers[key]
+    for key in keys[each : 2 * each]:
+        peers[key] = replace(peers[key], preshared_key=key)
+    for key in keys[2 * each : 3 * each]:
+        endpoint = Endpoint(IPv6Address("fe80::b7"), 6278, if_nametoindex(UNDERLAY), UNDERLAY)
+        peers[key] = replace(peers[key], endpoint=endpoint)
+    for number in range(each):
+        peer = peer_of(1_000_000 + number)
+        peers[peer.public_key] = peer
+    return replace(device, peers=peers)
+
+
+def configuration(device: DesiredDevice) -> str:
+    """The same for wg(8)."""
+    lines = [
+        "[Interface]",
+        f"PrivateKey = {key_text(device.private_key)}",
+        f"ListenPort = {device.listen_port}",
+        f"FwMark = {device.firewall_mark:#x}",
+    ]
+    for peer in device.peers.values():
+        lines += [
+            "[Peer]",
+            f"PublicKey = {key_text(peer.public_key)}",
+            f"PresharedKey = {key_text(peer.preshared_key)}",
+            f"Endpoint = {peer.endpoint}",
+            f"AllowedIPs = {', '.join(map(str, peer.allowed_ips))}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+# -- the service, as the number of its peers grows -------------------------------------------
+
+
+def service(sizes: list[int]) -> list[Mapping[str, float]]:
+    """Memory and processor time of a service with so many neighbours; none of them answers."""
+    found: list[Mapping[str, float]] = []
+    with Mesh(lan(2)) as mesh:
+        node, crowd = mesh["n1"], mesh["n2"]
+        node.start()
+        node.wait_ready()
+        assert node.service
+        process, present = node.service.pid, 0
+        for size in sizes:
+            begun = busy(process)
+            join(node, crowd, present, size)
+            time.sleep(SETTLE)
+            joined = busy(process) - begun
+            begun = busy(process)
+            time.sleep(WINDOW)
+            idle = (busy(process) - begun) / WINDOW
+            figures = {
+                "peers": size,
+                "rss_mb": resident(process),
+                "join_s": joined,
+                "idle_percent": 100 * idle,
+                "poll_s": poll(node, process),
+            }
+            print(figures, flush=True)
+            found.append(figures)
+            present = size
+    return found
+
+
+def join(node: Node, crowd: Node, first: int, last: int) -> None:
+    """Announce nodes until the service has them all on the bus."""
+    deadline = time.monotonic() + 300
+    while not node.said("STATUS").startswith(f"{last} peers"):
+        assert time.monotonic() < deadline, node.said("STATUS")
+        command = f"/usr/bin/python3 -m tests.system.crowd eth0 join {first} {last}"
+        announced = crowd.namespace.spawn(command.split(), env=crowd.programs.environment())
+        announced.wait(120)
+        time.sleep(2)  # what is still in the queue
+
+
+def poll(node: Node, process: int) -> float:
+    """Processor time of the service when somebody reads a counter, the others fresh with it."""
+    peer = peer_path(node_id(0))
+    taken = []
+    for _ in range(POLLS):
+        time.sleep(1.1)  # counters that are younger are not read again
+        begun = busy(process)
+        node.bus.call(NAME, peer, PROPERTIES, "Get", "ss", PEER, "RxBytes")
+        taken.append(busy(process) - begun)
+    return sorted(taken)[POLLS // 2]
+
+
+if __name__ == "__main__":
+    main()
