@@ -6,8 +6,8 @@ from typing import Final
 
 from ..core.bucket import Bucket
 
-BURST: Final = 6  # repairs at once: a restart of a network manager does several things
-RATE: Final = 0.1  # repairs a second in the long run, while somebody puts it wrong again
+BURST: Final = 10  # repairs at once: a restart of a network manager does several things
+RATE: Final = 0.2  # repairs a second in the long run, while somebody puts it wrong again
 CALM: Final = 30.0  # s without a change until such a contest is over
 SHOWN: Final = 3  # changes at a time, in a sentence for people
 
