@@ -26,6 +26,12 @@ MAX_TABLE: Final = 0xFFFFFFFF  # of routing tables, RTA_TABLE
 DEFAULT_RULE: Final = 30077  # its rule's priority: before the main table's 32766
 MAX_ADDRESSES: Final = 16  # of the device, besides the mesh address
 MAX_SEARCHES: Final = 256  # that may be added on the bus
+MAX_OFFERS: Final = 65_536  # of all peers together, of which gateways are chosen
+MAX_OFFERED: Final = 3600  # bytes of an announcement for its networks; the rest needs 300
+MAX_CANDIDATES: Final = 16  # of a network that are shown, the best ones
+UNANSWERED: Final = 15.0  # s of traffic to a gateway without an answer until it has failed
+FAILED_HOLD: Final = 60.0  # s that a gateway which failed is the last resort
+ADOPTED_HOLD: Final = 15.0  # s that prefixes stay with the peers of a device that was there before
 MAX_TABLE_ROUTES: Final = 10_000  # read of a routing table and IP version; 64 can be announced
 
 # Announcements

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Interface
+from itertools import islice
 
 from .identity import NodeId, key_text, mesh_address, public_key
 from .model import (
@@ -22,6 +23,7 @@ from .model import (
     DesiredDevice,
     DesiredPeer,
     Endpoint,
+    Offer,
     Origin,
     PathMetric,
     PeerState,
@@ -33,13 +35,16 @@ from .model import (
     Surroundings,
     Withdrawn,
 )
+from .networks import Networks
 from .peers import Peer, PeerTable
 from .roster import Roster
 from .sessions import Sessions
 from .settings import Settings
+from .silence import Silence
 from .states import WANTED
 
 MESH_PREFIX_LENGTH = 16  # one connected route serves every peer
+SHOWN_AT_ONCE = 250  # peers; to bring them to the bus takes 20 ms, and others wait meanwhile
 
 
 class Mesh:
@@ -60,6 +65,8 @@ class Mesh:
         self._hurried: float | None = None
         self._static: set[NodeId] = set()
         self._roster = Roster(node_id, settings)
+        self._networks = Networks(settings.config)
+        self._silence = Silence()
         self._adopted: dict[bytes, DesiredPeer] = {}
         self._adopted_until: float | None = None
         self._underlay: tuple[str, ...] = ()
@@ -72,12 +79,12 @@ class Mesh:
     @property
     def revision(self) -> int:
         """Grows whenever `desired` may be different from before."""
-        return self._revision + self._roster.revision
+        return self._revision + self._roster.revision + self._networks.revision
 
     @property
     def refused(self) -> Mapping[str, int]:
         """How many observations were not taken in, by reason."""
-        return self._table.refused
+        return self._table.refused + self._networks.refused
 
     def counts(self) -> Mapping[PeerState, int]:
         """How many peers there are in each state."""
@@ -107,6 +114,8 @@ class Mesh:
             ready = observation.state is SourceState.READY
             if ready and self._adopted and self._adopted_until is None:
                 self._adopted_until = now + self._settings.config.discovery.grace
+        elif isinstance(observation, Surroundings):
+            self._networks.surround(observation, now)
         self._settle(now)
 
     def _announced(self, seen: Announced, now: float) -> None:
@@ -131,6 +140,7 @@ class Mesh:
             now=now,
         )
         self._roster.reconfigure(settings)
+        self._networks.reconfigure(settings.config, now)
         self._set_static(settings.config.peers, now)
         if settings.private_key != before.private_key:
             self._sessions.renew(now)
@@ -156,6 +166,8 @@ class Mesh:
                 key, peer.preshared_key, peer.endpoint, peer.allowed_ips, peer.keepalive
             )
         self._sessions.install(actual.peers, now, fresh=False)
+        self._networks.adopt(self._adopted.values(), self._roster.holder, now)
+        self._choose(now)
         self._revision += 1
 
     def applied(self, applied: Applied, now: float) -> None:
@@ -177,6 +189,7 @@ class Mesh:
 
     def statistics(self, read: Mapping[bytes, PeerStatistics], now: float, wall: int) -> None:
         """Take in the device's counters and handshakes."""
+        self._networks.clock(now, wall)
         waiting = self._sessions.waiting()
         changed, shaken = self._sessions.update(read, now, wall)
         for key in changed:
@@ -186,11 +199,23 @@ class Mesh:
                 if key in shaken:
                     self._table.handshake(peer)
         self._switch(shaken, now)
+        self._listen(read, now)
         stalled = self._sessions.take_stalled()
         self._resting.update(key for key in stalled if self._can_rest(key))
         if self._resting or waiting != self._sessions.waiting():
             self._hurry(now)
         self._compare(now)
+
+    def _listen(self, read: Mapping[bytes, PeerStatistics], now: float) -> None:
+        """See whether those that carry networks, or failed to, answer."""
+        keys = [self._roster.key_of(node_id) for node_id in self._networks.watched()]
+        silent, answered = self._silence.look(keys, read, now)
+        for key in silent | answered:
+            node_id = self._roster.holder(key)
+            if node_id is not None and key in silent:
+                self._networks.failed(node_id, now)
+            elif node_id is not None:
+                self._networks.works(node_id, now)
 
     def _switch(self, shaken: set[bytes], now: float) -> None:
         """Follow peers to the keys that they announced and now use.
@@ -215,6 +240,17 @@ class Mesh:
             self._adopted_until = None
             self._revision += 1
         self._settle(now)
+        for node_id in self._networks.due_calls(now):
+            self._sessions.probe_again(self._roster.key_of(node_id), now)
+        self._choose(now)
+
+    def gateway_failed(self, node_id: NodeId, now: float) -> None:
+        """This peer does not answer: what it carries goes to the next best."""
+        self._networks.failed(node_id, now)
+
+    def gateway_works(self, node_id: NodeId, now: float) -> None:
+        """This peer answers (again)."""
+        self._networks.works(node_id, now)
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -229,8 +265,10 @@ class Mesh:
                 peers[key] = replace(peer, endpoint=None)
         taken = {prefix for peer in peers.values() for prefix in peer.allowed_ips}
         for key, peer in self._adopted.items():
-            if key not in peers and taken.isdisjoint(peer.allowed_ips):
-                peers[key] = peer
+            if key not in peers:
+                left = tuple(prefix for prefix in peer.allowed_ips if prefix not in taken)
+                if left or not peer.allowed_ips:
+                    peers[key] = replace(peer, allowed_ips=left)
         return DesiredDevice(
             name=device.name,
             private_key=self._settings.private_key,
@@ -238,9 +276,27 @@ class Mesh:
             firewall_mark=device.firewall_mark,
             mtu=device.mtu,
             underlay=self._underlay,
-            addresses=(IPv6Interface((mesh_address(self.node_id), MESH_PREFIX_LENGTH)),),
+            addresses=(
+                IPv6Interface((mesh_address(self.node_id), MESH_PREFIX_LENGTH)),
+                *device.addresses,
+            ),
             peers=peers,
+            routes=self._networks.routes(),
+            rules=self._networks.rules(),
+            forward=device.forward,
         )
+
+    def offers(self) -> tuple[Offer, ...]:
+        """What this node carries for others at the moment."""
+        return self._networks.offers
+
+    def tables(self) -> frozenset[int]:
+        """The routing tables of which `Surroundings` should tell."""
+        return self._networks.tables
+
+    def gateways(self) -> dict[NodeId, bool]:
+        """The peers that offer something searched; true for those that carry it."""
+        return self._networks.searched()
 
     def due_probes(self, now: float) -> list[IPv6Address]:
         """The mesh addresses to which one datagram should be sent now."""
@@ -258,30 +314,43 @@ class Mesh:
             self._sessions.next_probe(),
             self._adopted_until,
             self._hurried,
+            self._networks.next_timeout(),
         )
         return min((time for time in times if time is not None), default=None)
 
     def next_look(self) -> float | None:
         """When the device's counters should be read next."""
-        return self._sessions.next_look()
+        times = (self._sessions.next_look(), self._silence.next_look())
+        return min((time for time in times if time is not None), default=None)
 
     @property
     def looked(self) -> float:
         """When the device's counters were read last."""
         return self._sessions.looked
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether `changes` has peers to tell of."""
+        return bool(self._changed or self._gone)
+
     def changes(self) -> Changes:
-        """What is different, for those who look, since the last call."""
-        peers = []
-        for node_id in self._changed:
-            peer = self._table.get(node_id)
-            if peer is not None:
-                peers.append(self._view(peer))
-        gone = tuple(self._gone & self._seen)
-        self._seen |= self._changed
-        self._seen -= self._gone
-        self._changed, self._gone = set(), set()
-        return Changes(peers=tuple(peers), gone=gone)
+        """What is different, for those who look, since the last call.
+
+        Of many peers only some are told at once; `has_changes` then says that there are more.
+        """
+        shown = set(islice(self._changed, SHOWN_AT_ONCE))
+        removed = set(islice(self._gone, SHOWN_AT_ONCE))
+        present = (self._table.get(node_id) for node_id in shown)
+        peers = [self._view(peer) for peer in present if peer is not None]
+        gone = tuple(removed & self._seen)
+        self._seen |= shown
+        self._seen -= removed
+        self._changed -= shown
+        self._gone -= removed
+        networks, networks_gone = self._networks.changes()
+        return Changes(
+            peers=tuple(peers), gone=gone, networks=networks, networks_gone=networks_gone
+        )
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -324,6 +393,7 @@ class Mesh:
             peer = self._table.get(node_id)
             if peer is None or peer.state not in WANTED:
                 self._unwant(node_id)
+                self._networks.remove(node_id, now)
             else:
                 fresh.append(peer)
         for peer in fresh:
@@ -357,6 +427,20 @@ class Mesh:
         if probe:
             self._sessions.probe_again(peer.public_key, now)
         self._adopted.pop(peer.public_key, None)
+        endpoint = self._endpoint(peer)
+        self._networks.put(peer, endpoint.address if endpoint else None, now)
+
+    def _choose(self, now: float) -> None:
+        """Let the networks go where they should."""
+        for node_id in self._networks.settle(now):
+            self._roster.carry(node_id, self._networks.carried_by(node_id))
+            peer = self._table.get(node_id)
+            if peer is not None:
+                self._changed.add(node_id)  # what it carries is shown
+
+    def _endpoint(self, peer: Peer) -> Endpoint | None:
+        read = self._sessions.statistics(peer.public_key)
+        return _current(read.endpoint if read else None, peer.endpoint)
 
     def _view(self, peer: Peer) -> PeerView:
         key = peer.public_key

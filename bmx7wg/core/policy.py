@@ -9,8 +9,9 @@
 - Searches with one rule, one route metric and one IP version are a group. In a group the best
   gateway has a prefix. A prefix that has a better one above it (shorter, and it inside) is left
   to that, unless the search of the shorter allows overlaps and its own may break into one.
-- A better standing counts more than any metric. Of gateways of the last resort the one in use
-  stays. What is then still equal goes by node id, so that the order of arrival means nothing.
+- A better standing counts more than any metric. Of gateways that are lost or failed lately the
+  one in use stays. What is then still equal goes by node id, so that the order of arrival means
+  nothing.
 - WireGuard has one trie of allowed IPs: in all groups a prefix goes to the same gateway, the one
   that the group with the lowest rule (then metric) chose.
 
@@ -42,7 +43,8 @@ class Standing(IntEnum):
     KEPT = 0  # has the prefix since before this service started
     PROVEN = 1  # there was a handshake with it
     NEW = 2
-    LAST_RESORT = 3  # lost, or failed lately
+    RECOVERING = 3  # failed lately, and answers again
+    LAST_RESORT = 4  # lost, or does not answer
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,9 @@ class Roster:
         self._holders: dict[bytes, NodeId] = {}
         self._keys: dict[NodeId, bytes] = {}
         self._prepared: dict[NodeId, DesiredPeer] = {}  # for the key that a peer will switch to
+        self._carried: dict[NodeId, frozenset[Network]] = {}  # what is routed through a peer
         self._pair_keys: dict[NodeId, bytes] = {}  # preshared keys; each costs 20 µs to make
+        self._settled: set[NodeId] = set()  # put since the configuration changed
         #: Grows whenever `peers` is different from before.
         self.revision = 0
 
@@ -35,6 +37,7 @@ class Roster:
             self._pair_keys.clear()
         self._settings = settings
         self._static = {peer.identity: peer for peer in settings.config.peers}
+        self._settled.clear()
 
     def put(self, peer: Peer) -> tuple[bytes, bool]:
         """Want this peer, as it is now.
@@ -42,12 +45,13 @@ class Roster:
         Returns the key that it had before, if it has another one now, else an empty one; and
         whether it is to be probed, because it moved or switched to a key that was prepared.
         """
-        wanted = self._desired(peer)
+        wanted = self._as_before(peer) or self._desired(peer)
         key, old = wanted.public_key, self.key_of(peer.node_id)
         prepared = self._prepared.get(peer.node_id)
         switched = prepared is not None and prepared.public_key == key
         gone = self._drop(peer.node_id) if old != key else b""
         self._prepare(peer, wanted)
+        self._settled.add(peer.node_id)
         before = self._wanted.get(key)
         if before == wanted and self._holders[key] == peer.node_id:
             return b"", False
@@ -61,8 +65,20 @@ class Roster:
     def remove(self, node_id: NodeId) -> bytes:
         """Want this peer no more; returns the key that it had, empty if it had none."""
         self._unprepare(node_id)
+        self._settled.discard(node_id)
         self._pair_keys.pop(node_id, None)
         return self._drop(node_id)
+
+    def carry(self, node_id: NodeId, prefixes: frozenset[Network]) -> None:
+        """These networks go through a peer from now on, whether it is wanted now or later."""
+        before = self._carried.pop(node_id, frozenset())
+        if prefixes:
+            self._carried[node_id] = prefixes
+        wanted = self.get(node_id)
+        if wanted is not None and prefixes != before:
+            left = set(wanted.allowed_ips) - (before - prefixes)
+            self._wanted[wanted.public_key] = replace(wanted, allowed_ips=_sorted(left | prefixes))
+            self.revision += 1
 
     def peers(self) -> dict[bytes, DesiredPeer]:
         """All of them, and the keys that some of them will switch to."""
@@ -95,6 +111,13 @@ class Roster:
         static = self._static.get(node_id)
         return mesh_address(node_id) if static is None or static.node_id else None
 
+    def _as_before(self, peer: Peer) -> DesiredPeer | None:
+        """What is wanted of a peer already, if only what is shown of it changed: that is quick."""
+        before = self.get(peer.node_id) if peer.node_id in self._settled else None
+        if before is None or before.public_key != peer.public_key:
+            return None
+        return before if before.endpoint == peer.endpoint else None
+
     def _desired(self, peer: Peer) -> DesiredPeer:
         static = self._static.get(peer.node_id) or StaticPeer(peer.public_key)
         address = self.address(peer.node_id)
@@ -103,7 +126,7 @@ class Roster:
             public_key=peer.public_key,
             preshared_key=static.preshared_key or self._pair_key(peer.node_id),
             endpoint=peer.endpoint,
-            allowed_ips=_sorted({*own, *static.allowed_ips}),
+            allowed_ips=_sorted({*own, *static.allowed_ips, *self._carried.get(peer.node_id, ())}),
             keepalive=static.keepalive or self._settings.config.device.keepalive,
         )
 

@@ -18,7 +18,7 @@ from .policy import UNKNOWN, Choice, Gateway, Group, Key, Route, Standing, Wish,
 class Rank(NamedTuple):
     """What entries are sorted by: the best is the least."""
 
-    standing: int  # that of the gateway, doubled; less 1 for one in use that is the last resort
+    standing: int  # that of the gateway, doubled; less 1 for one in use that failed
     worth: int  # less than 0: tunnel metric × -10,000
     node_id: NodeId
     order: int  # of the search
@@ -131,6 +131,7 @@ class Situation(NamedTuple):
     gateway: NodeId | None
     left_to: Network | None  # the better prefix above that this one is left to
     refusal: str
+    bonus: int  # percent, that counts for the gateway in use
     route: Route
 
 
@@ -205,6 +206,14 @@ class Selection:
 
     # -- out --------------------------------------------------------------------------------------
 
+    def gateways(self) -> Collection[NodeId]:
+        """Those that offer something searched."""
+        return self._entries.keys()
+
+    def gateway(self, node_id: NodeId) -> Gateway | None:
+        """What is known of a node that offers something."""
+        return self._gateways.get(node_id)
+
     def settle(self) -> dict[Key, Network]:
         """Choose anew where something changed; returns the prefixes that this is about."""
         looked_at: dict[Key, Network] = {}
@@ -240,13 +249,14 @@ class Selection:
                 break
         if place.pick is not None:
             ranks.setdefault(place.pick.node_id, place.pick)
-        leading = place.pick or place.ranks[0]
+        leading = self._wishes[(place.pick or place.ranks[0]).order]
         return Situation(
             candidates=tuple((self._gateways[node_id], rank) for node_id, rank in ranks.items()),
             gateway=bound[1] if bound else None,
             left_to=place.blocker.prefix if place.blocker else None,
             refusal=place.refusal,
-            route=Route(self._wishes[leading.order].search.table, place.area.group.metric),
+            bonus=leading.bonus,
+            route=Route(leading.search.table, place.area.group.metric),
         )
 
     # -- inside -----------------------------------------------------------------------------------
@@ -347,7 +357,7 @@ class Selection:
     def _rank(self, gateway: Gateway, entry: _Entry) -> Rank:
         in_use = self._in_use.get(entry.place.key) == gateway.node_id
         wish, standing = entry.wish, 2 * gateway.standing
-        if in_use and gateway.standing is Standing.LAST_RESORT:
+        if in_use and gateway.standing >= Standing.RECOVERING:
             standing -= 1
         end_to_end = min(entry.quality, gateway.metric or UNKNOWN)
         worth = end_to_end * wish.search.rating * (wish.bonus if in_use else 100)

@@ -1,0 +1,64 @@
+"""Why a network is where it is, in words for people.
+
+Nothing in them comes from a neighbour: names are theirs to choose.
+"""
+
+from __future__ import annotations
+
+from .identity import NodeId
+from .policy import Gateway, Standing
+from .selection import Rank, Situation
+
+
+def candidates(situation: Situation) -> tuple[tuple[NodeId, int, str], ...]:
+    """Best first: node, tunnel metric in bit/s, and why it does not carry the prefix."""
+    return tuple(
+        (gateway.node_id, -rank.worth // 10_000, _why_not(situation, gateway, rank))
+        for gateway, rank in situation.candidates
+    )
+
+
+def unchosen(situation: Situation | None) -> str:
+    """Why nobody carries a prefix."""
+    if situation is None:
+        return "nobody offers it any more"
+    if situation.refusal:
+        return f"not taken: {situation.refusal}"
+    if situation.left_to is not None:
+        return f"left to {situation.left_to}, which has a better gateway and allows no overlap"
+    return "another table needs it elsewhere"
+
+
+def chosen(situation: Situation) -> str:
+    """Why a prefix that nobody carried is where it is now."""
+    number = len(situation.candidates)
+    return "nobody else offers it" if number == 1 else "the best of those who offer it"
+
+
+def switched(situation: Situation, before: Gateway | None) -> str:
+    """Why a prefix went from one gateway to another."""
+    if before is None:
+        return "the one before does not offer it any more"
+    if before.standing >= Standing.RECOVERING:
+        return f"the one before {before.flaw}"
+    after = next((g for g, _ in situation.candidates if g.node_id == situation.gateway), before)
+    if after.standing < before.standing:
+        return "there was a handshake with this one, and none with the one before"
+    return "better by more than the hysteresis"
+
+
+def _why_not(situation: Situation, gateway: Gateway, rank: Rank) -> str:
+    if gateway.node_id == situation.gateway:
+        return ""
+    if situation.gateway is None:
+        return unchosen(situation)
+    if gateway.standing >= Standing.RECOVERING:
+        return f"it {gateway.flaw}"
+    taken = next(((g, r) for g, r in situation.candidates if g.node_id == situation.gateway), None)
+    if taken is None or rank < taken[1]:
+        return "another table needs it elsewhere"
+    if gateway.standing > taken[0].standing:
+        return "no handshake with it yet" if gateway.standing is Standing.NEW else ""
+    if rank.worth * situation.bonus < taken[1].worth * 100:
+        return "better by less than the hysteresis"
+    return "its metric is lower" if rank.worth > taken[1].worth else "as good; the node id decides"
