@@ -11,12 +11,24 @@ from typing import Any, Callable, TypeVar
 
 import pytest
 
+from .system.guests import SUITES
+
 T = TypeVar("T")
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 
 # Who starts the tests in the background has SIGINT ignored, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes ("-n 2 --dist loadgroup") take a Debian release each, its tests in order."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        for suite in SUITES:
+            if callspec is not None and suite in callspec.params.values():
+                item.add_marker(pytest.mark.xdist_group(suite))
 
 
 @pytest.fixture

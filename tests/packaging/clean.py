@@ -11,10 +11,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..built import DIRECTORY
+from ..built import BUILD, DIRECTORY
 from ..system import roots
 
 CONTROL = roots.TREE / "debian/control"
+BUILT = BUILD / "clean"  # what was built, in a directory for each release
 SOURCES = ("*.dsc", "*.orig.tar.*", "*.debian.tar.*")
 I18N = Path("/usr/share/i18n")  # of the package locales: what other languages are made of
 
@@ -74,6 +75,8 @@ def build(suite: str, root: Path) -> Build:
             shutil.copy(file, first)
     _execute(root, "chown -R 1000:1000 /build", 0)
     log = _execute(root, FIRST, 1000)
+    shutil.rmtree(BUILT / suite, ignore_errors=True)
+    shutil.copytree(first, BUILT / suite, ignore=shutil.ignore_patterns("bmx7-wg"))
 
     shutil.copytree(I18N, root / I18N.relative_to("/"), dirs_exist_ok=True)
     _execute(root, "localedef -i tr_TR -f UTF-8 tr_TR.UTF-8", 0)

@@ -14,22 +14,6 @@ from ..system.guests import SUITES, container_root
 from . import clean
 from .clean import Build
 
-# What the lintian of an older release says wrongly: it does not know the newest policy, nor that
-# packages need no init scripts any more.
-OUTDATED = {
-    "bookworm": (
-        "newer-standards-version",
-        "package-supports-alternative-init-but-no-init.d-script",
-    ),
-    "trixie": (),
-}
-PAGES = """
-    for page in $(find /usr/share/man -name '*bmx7*'); do
-        echo "$page"
-        man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 >/dev/null
-    done
-"""
-
 
 @pytest.fixture(scope="module", params=SUITES)
 def suite(request: pytest.FixtureRequest) -> str:
@@ -56,24 +40,12 @@ def packages(directory: Path) -> dict[str, bytes]:
 
 def test_its_tests_run_while_it_is_built(built: Build) -> None:
     (passed,) = re.findall(r"=+ (.*) in [0-9.]+s.* =+", built.log)
-    assert re.fullmatch(r"[0-9]{3,} passed", passed), passed
+    assert re.fullmatch(r"[0-9]{3,} passed(, [0-9]+ deselected)?", passed), passed
 
 
 def test_every_build_is_the_same(built: Build) -> None:
     """Whoever builds it, where, when, in what language, and how many times."""
     assert packages(built.first) == packages(built.second)
-
-
-def test_lintian_is_content(suite: str, built: Build, scratch: Path) -> None:
-    roots.copy(roots.Root(suite, ("lintian",)).path(), scratch)
-    directory = scratch / "srv/packages"
-    shutil.copytree(built.first, directory, ignore=shutil.ignore_patterns("bmx7-wg"))
-    suppressed = "".join(f" --suppress-tags={tag}" for tag in OUTDATED[suite])
-    roots.run(scratch, "ls /srv/packages/*.changes")
-    said = roots.run(
-        scratch, f"lintian --allow-root -EI --pedantic{suppressed} /srv/packages/*.changes || :"
-    )
-    assert said == ""
 
 
 def test_it_is_installed_where_it_was_built(suite: str, built: Build, scratch: Path) -> None:

@@ -25,7 +25,11 @@ SERVICE_FILES = {
     "etc/bmx7-wg/config.toml",
     "usr/bin/bmx7-wg",
     "usr/lib/NetworkManager/conf.d/80-bmx7-wg.conf",
+    "usr/libexec/bmx7-wg/forwarding",
     "usr/lib/systemd/network/00-bmx7-wg.network",
+    "usr/lib/systemd/system/bmx7-wg-device.service",
+    "usr/lib/systemd/system/bmx7-wg-forwarding.service",
+    "usr/lib/systemd/system/bmx7-wg-userspace@.service",
     "usr/lib/systemd/system/bmx7-wg.service",
     "usr/lib/tmpfiles.d/bmx7-wg.conf",
     "usr/sbin/bmx7-wgd",
@@ -37,6 +41,9 @@ SERVICE_FILES = {
     "usr/share/man/man1/bmx7-wg.1.gz",
     "usr/share/man/man5/bmx7-wg.toml.5.gz",
     "usr/share/man/man5/org.bmx7.WireGuard1.5.gz",
+    "usr/share/man/man8/bmx7-wg-device.service.8.gz",
+    "usr/share/man/man8/bmx7-wg-forwarding.service.8.gz",
+    "usr/share/man/man8/bmx7-wg-userspace@.service.8.gz",
     "usr/share/man/man8/bmx7-wg.service.8.gz",
     "usr/share/man/man8/bmx7-wgd.8.gz",
     "usr/share/polkit-1/actions/org.bmx7.WireGuard1.policy",
@@ -123,7 +130,7 @@ def test_the_contract_is_installed_once() -> None:
 def test_files_are_roots_and_nobody_else_may_write(name: str) -> None:
     for path, member in members(name).items():
         assert (member.uid, member.gid) == (0, 0), path
-        executable = "/bin/" in path or "/sbin/" in path
+        executable = any(f"/{part}/" in path for part in ("bin", "sbin", "libexec"))
         if not member.issym():
             assert member.mode == (0o755 if executable else 0o644), path
 
