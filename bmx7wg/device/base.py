@@ -59,3 +59,16 @@ class Device(Protocol):
 
     async def close(self) -> None:
         """Let go of the device, which stays as it is."""
+
+
+class SurroundingsSource(Protocol):
+    """Tells of the addresses and routes of the rest of the system (surroundings.py)."""
+
+    async def start(self) -> None:
+        ...
+
+    def look_for(self, tables: frozenset[int]) -> None:
+        """Tell of the routes in these tables from now on."""
+
+    async def stop(self) -> None:
+        ...

@@ -49,10 +49,10 @@ class SurroundingsWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Raises OSError if the kernel can't be asked."""
-        self._route = Rtnetlink()
-        self._changed.set()
-        self._task = asyncio.create_task(self._keep_telling(self._route))
+        """Tell of what is there, and of changes from then on. OSError without rtnetlink."""
+        route = self._route = Rtnetlink()
+        await self._look(route)
+        self._task = asyncio.create_task(self._keep_looking(route))
 
     def look_for(self, tables: frozenset[int]) -> None:
         """Tell of the routes in these tables from now on."""
@@ -70,23 +70,26 @@ class SurroundingsWatch:
             self._route.close()
             self._route = None
 
-    async def _keep_telling(self, route: Rtnetlink) -> None:
+    async def _keep_looking(self, route: Rtnetlink) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._changed.wait()
-            self._changed.clear()
-            self._listen()
             begun = loop.time()
-            try:
-                found = await asyncio.to_thread(self._read, route, self._tables)
-            except OSError as error:
-                log.warning("addresses and routes can't be read: %s", error.strerror or error)
-                self._changed.set()
-            else:
-                if found != self._told:
-                    self._told = found
-                    self._observe(found)
+            await self._look(route)
             await asyncio.sleep(max(_INTERVAL, (loop.time() - begun) / _SHARE))
+
+    async def _look(self, route: Rtnetlink) -> None:
+        self._changed.clear()
+        self._listen()
+        try:
+            found = await asyncio.to_thread(self._read, route, self._tables)
+        except OSError as error:
+            log.warning("addresses and routes can't be read: %s", error.strerror or error)
+            self._changed.set()
+            return
+        if found != self._told:
+            self._told = found
+            self._observe(found)
 
     def _listen(self) -> None:
         self._deafen()

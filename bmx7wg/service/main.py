@@ -45,6 +45,7 @@ def serve(options: Namespace) -> int:
 async def _serve(configuration: Configuration, store: Store, unit: str) -> int:
     from ..bus.service import Bus
     from ..device.choose import open_device
+    from ..device.surroundings import SurroundingsWatch
     from .notify import Notifier
 
     config = configuration.settings.config
@@ -55,6 +56,7 @@ async def _serve(configuration: Configuration, store: Store, unit: str) -> int:
         Parts(
             source=source,
             origin=origin,
+            surroundings=SurroundingsWatch(node.observe, device=config.device.name),
             open_device=lambda: open_device(
                 config.device.backend, config.device.name, units=bool(unit)
             ),

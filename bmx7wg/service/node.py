@@ -19,6 +19,7 @@ from .. import __version__
 from ..bus.errors import BusError
 from ..core.backoff import Backoff
 from ..core.config import ConfigError
+from ..core.forwarding import not_forwarded
 from ..core.identity import NodeId, public_key
 from ..core.mesh import Mesh
 from ..core.model import (
@@ -31,9 +32,10 @@ from ..core.model import (
     ServiceState,
     SourceState,
     SourceStatus,
+    Surroundings,
 )
 from ..core.settings import Settings
-from ..device.base import Device
+from ..device.base import Device, SurroundingsSource
 from ..discovery.source import Source
 from . import journal
 from .clock import Clock
@@ -67,6 +69,7 @@ class Parts:
 
     source: Source
     origin: Origin
+    surroundings: SurroundingsSource
     open_device: Callable[[], Awaitable[Device]]
     bus: PublicBus
     notifier: Notifier
@@ -87,6 +90,7 @@ class Node:
         self._parts: Parts
         self._mesh: Mesh | None = None
         self._keeper: DeviceKeeper
+        self._surroundings: Surroundings | None = None
         self._said: Announcement | None = None
         self._report = Report()
         self._bus_task: asyncio.Task[None] | None = None
@@ -130,8 +134,9 @@ class Node:
         if self._mesh is None:
             self._mesh = Mesh(node_id, self._settings)
             self._report.node_id = str(node_id)
-            if self._report.source is not None:
-                self._mesh.observe(self._report.source, time.monotonic())
+            for observed in (self._report.source, self._surroundings):
+                if observed is not None:
+                    self._mesh.observe(observed, time.monotonic())
         elif node_id != self._mesh.node_id:
             # Every address and preshared key of the mesh follows from it: begin anew.
             log.warning("this node's id became %s; a restart is needed", node_id)
@@ -140,13 +145,15 @@ class Node:
         self._wake.set()
 
     def observe(self, observation: Observation) -> None:
-        """What a source saw (discovery/source.py)."""
+        """What a source saw (discovery/source.py), or is around us (device/base.py)."""
         if isinstance(observation, Identified):
             self._source_name = observation.name
             self.identify(observation.node_id)
             return
         if isinstance(observation, SourceStatus):
             self._source_status(observation)
+        if isinstance(observation, Surroundings):
+            self._surroundings = observation
         if self._mesh is not None:
             self._mesh.observe(observation, time.monotonic())
         self._wake.set()
@@ -231,7 +238,7 @@ class Node:
         if mesh is None or time.monotonic() - mesh.looked < COUNTERS_FRESH:
             return
         await self._keeper.look(mesh)
-        self._publish()
+        await self._publish_all()
 
     # -- the rhythm -----------------------------------------------------------------------------
 
@@ -243,6 +250,8 @@ class Node:
         """
         self._bus_task = asyncio.create_task(self._keep_bus())
         try:
+            self._look_around()
+            await self._parts.surroundings.start()
             await self._parts.source.start()
             while not self._stop:
                 self._wake.clear()
@@ -268,9 +277,20 @@ class Node:
             self._publish()  # what is wrong is shown before it is put right
         if self._mesh is not None:
             await self._keeper.tend(self._mesh)
+            self._look_around()
             self._announce()
-        self._publish()
+        await self._publish_all()
         self._parts.notifier.alive()
+
+    def _look_around(self) -> None:
+        if self._mesh is None:
+            return
+        self._parts.surroundings.look_for(self._mesh.tables())
+        config, sentence = self._settings.config.device, ""
+        if self._surroundings is not None and not config.forward:
+            offers, forwarded = self._mesh.offers(), self._surroundings.forwarding
+            sentence = not_forwarded(offers, config.addresses, forwarded)
+        self._report.problem("forwarding", sentence)
 
     async def _resume(self, slept: float) -> None:
         """The machine was asleep: find out anew what is there, and be found."""
@@ -296,6 +316,7 @@ class Node:
         self._report.state = ServiceState.STOPPING
         self._publish()
         await self._parts.source.stop(leave=leave)
+        await self._parts.surroundings.stop()
         if self._bus_task is not None:
             self._bus_task.cancel()
             with suppress(asyncio.CancelledError):
@@ -333,6 +354,13 @@ class Node:
     def _source_status(self, status: SourceStatus) -> None:
         self._report.source = status
         self._report.problem("source", status.detail)
+
+    async def _publish_all(self) -> None:
+        """Publish what there is, others in between if it is much."""
+        self._publish()
+        while self._mesh is not None and self._mesh.has_changes:
+            await asyncio.sleep(0)
+            self._publish()
 
     def _publish(self) -> None:
         tried = self._mesh is None or self._keeper.tried

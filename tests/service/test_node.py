@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
 
 import pytest
 
@@ -26,10 +26,12 @@ from bmx7wg.core.model import (
     Identified,
     ManagerView,
     Observation,
+    OfferRule,
     Origin,
     PeerView,
     SourceState,
     SourceStatus,
+    Surroundings,
     Withdrawn,
 )
 from bmx7wg.core.settings import Settings
@@ -133,12 +135,29 @@ class FakeNotifier:
         self.line = text
 
 
+class FakeSurroundings:
+    """Told by the test, through the node."""
+
+    def __init__(self) -> None:
+        self.tables: frozenset[int] = frozenset()
+
+    async def start(self) -> None:
+        pass
+
+    def look_for(self, tables: frozenset[int]) -> None:
+        self.tables = tables
+
+    async def stop(self) -> None:
+        pass
+
+
 class Bench:
     """A node with everything around it in memory."""
 
     def __init__(self, *, origin: Origin = Origin.LINK) -> None:
         self.log: list[str] = []
         self.source = FakeSource(self.log)
+        self.surroundings = FakeSurroundings()
         self.bus = FakeBus(self.log)
         self.notifier = FakeNotifier(self.log)
         self.device = InMemoryDevice()
@@ -155,6 +174,7 @@ class Bench:
             Parts(
                 source=self.source,
                 origin=origin,
+                surroundings=self.surroundings,
                 open_device=self._open,
                 bus=self.bus,
                 notifier=self.notifier,  # type: ignore[arg-type]
@@ -231,6 +251,31 @@ def test_ready_comes_last_and_everything_is_taken_back_at_the_end(run_async: Run
         end = ["STOPPING", "source stopped", "remove wgBmx7", "close", "off the bus"]
         assert bench.log == end
         assert bench.state() == "stopping"
+
+    run_async(story())
+
+
+def test_an_offer_that_is_not_forwarded_is_a_problem(run_async: Run) -> None:
+    def surroundings(*forwarding: int) -> Surroundings:
+        return Surroundings(forwarding=frozenset(forwarding))
+
+    def settings(*, forward: bool) -> Settings:
+        offer = OfferRule(ip_network("0.0.0.0/0"))
+        device = replace(Config().device, forward=forward)
+        return Settings(Config(offers=(offer,), device=device), b"\x01" * 32)
+
+    async def story() -> None:
+        bench = Bench()
+        bench.node.apply(settings(forward=False))
+        sentence = "forwarding: offers 0.0.0.0/0 but IPv4 is not forwarded"
+        async with bench.running(surroundings(6), READY):
+            await bench.until(lambda: bench.problems() == (sentence,))
+            bench.tell(surroundings(4))
+            await bench.until(lambda: bench.problems() == ())
+            bench.tell(surroundings())
+            await bench.until(lambda: bench.problems() == (sentence,))
+            bench.node.apply(settings(forward=True))
+            await bench.until(lambda: bench.problems() == ())
 
     run_async(story())
 
