@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -117,8 +118,9 @@ def encode_peers(
     operations: Sequence[PeerOperation],
 ) -> Iterator[tuple[str, Sequence[PeerOperation]]]:
     """Transactions in order, each with the operations in it; keepalives last."""
-    for start in range(0, len(operations), CHUNK):
-        chunk = operations[start : start + CHUNK]
+    first = [o for o in operations if not _is_keepalive_only(o)]
+    for start in range(0, len(first), CHUNK):
+        chunk = first[start : start + CHUNK]
         yield "".join(line for operation in chunk for line in _peer_lines(operation)), chunk
     kept = [o for o in operations if isinstance(o, SetPeer) and o.keepalive is not None]
     for start in range(0, len(kept), CHUNK):
@@ -143,6 +145,12 @@ def _peer_lines(operation: PeerOperation) -> Iterator[str]:
         yield f"allowed_ip={network}\n"
     if operation.replaces is not None:
         yield f"public_key={operation.replaces.hex()}\nremove=true\n"
+
+
+def _is_keepalive_only(operation: PeerOperation) -> bool:
+    if not isinstance(operation, SetPeer) or operation.keepalive is None or operation.new:
+        return False
+    return replace(operation, keepalive=None) == SetPeer(public_key=operation.public_key)
 
 
 def _keepalive_lines(operation: SetPeer) -> str:

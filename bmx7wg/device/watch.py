@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from ..netlink import Overrun
 from ..rtnetlink import RTPROT_KERNEL, Address, Events, Group, Link, Route, Rule
 from .backend import PROTOCOL
+from .base import DeviceError
 
 _GROUPS = (
     Group.LINK,
     *(Group.IPV4_ADDRESS, Group.IPV4_ROUTE, Group.IPV4_RULE),
     *(Group.IPV6_ADDRESS, Group.IPV6_ROUTE, Group.IPV6_RULE),
 )
+_PAUSE: Final = 0.05  # s between two comparisons: links of others may come and go without end
 
 
 class Watch:
@@ -105,7 +108,12 @@ class Watch:
         self._again = True
         while self._again:
             self._again = False
-            for sentence in await self._compare():
+            try:
+                sentences = await self._compare()
+            except DeviceError as error:
+                sentences = [str(error)]
+            for sentence in sentences:
                 if sentence not in self._said:
                     self._said.add(sentence)
                     self._changed(sentence)
+            await asyncio.sleep(_PAUSE)

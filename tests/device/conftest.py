@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import time
 
 import pytest
 
-from .nodes import Node, kernel_has_wireguard, plug_in, run
+from .nodes import DEADLINE, Node, kernel_has_wireguard, plug_in, run
 
 NUMBERS = itertools.count()
 
@@ -44,9 +45,11 @@ def nodes(backend):
             run("ip", "netns", "delete", node.name, check=False)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"/var/run/wireguard/{node.name}.sock")
+        deadline = time.monotonic() + DEADLINE
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass  # a wireguard-go whose device was closed, not removed
+            while time.monotonic() < deadline:  # a wireguard-go whose device was closed
+                if not os.waitpid(-1, os.WNOHANG)[0]:
+                    time.sleep(0.002)
 
 
 @pytest.fixture
