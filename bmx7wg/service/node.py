@@ -331,7 +331,11 @@ class Node:
         if applied is None:
             return  # nobody is invited to a device that isn't there
         said = Announcement(
-            self._public_key, applied.listen_port, self._name, next_key=self._next_key
+            self._public_key,
+            applied.listen_port,
+            self._name,
+            networks=self._mesh.offers() if self._mesh is not None else (),
+            next_key=self._next_key,
         )
         if said != self._said:
             self._said = said

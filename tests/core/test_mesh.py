@@ -85,12 +85,13 @@ class World:
             self.mesh.applied(Applied(7, 6277, 1420, keys, keys - before, 1), self.now)
             self.installed = keys
             self.probed += self.mesh.due_probes(self.now)
-        changes = self.mesh.changes()
-        assert not {view.node_id for view in changes.peers} & set(changes.gone)
-        for view in changes.peers:
-            self.peers[view.node_id] = view
-        for node_id in changes.gone:
-            del self.peers[node_id]
+        while self.mesh.has_changes:
+            changes = self.mesh.changes()
+            assert not {view.node_id for view in changes.peers} & set(changes.gone)
+            for view in changes.peers:
+                self.peers[view.node_id] = view
+            for node_id in changes.gone:
+                del self.peers[node_id]
         return self
 
     def shake(self, *keys: bytes) -> World:
