@@ -37,6 +37,7 @@ _IFREQ: Final = struct.Struct("=16sH22x")
 
 _VERSION: Final = re.compile(r"wireguard-go v\d+\.\d+\.(\d{8})")
 _VNET_HEADERS_SINCE: Final = 20230223  # before, packets have the header that IFF_NO_PI drops
+_AGAIN: Final = 0.3  # s until its unit has replaced one that was killed; 10 ms
 _END: Final = 2.0  # s until it has ended; then it is killed, if it is our child
 
 _PASSED_ON: Final = ("PATH", "LOG_LEVEL")  # of our environment
@@ -71,18 +72,24 @@ class Unit:
         return shutil.which(PROGRAM) is not None
 
     def start(self) -> None:
-        # Not just start: systemd may not have noticed yet that the one before has ended.
-        units.restart(self._unit)
+        if self._route.link(self._device) is None:
+            units.restart(self._unit)  # the one before may not have ended yet
+        else:
+            units.start(self._unit)
+            if not self._answers(_AGAIN):
+                units.restart(self._unit)
+        if not self._answers(START):
+            raise OSError(f"{self._unit} runs, but does not listen")
         _set_up(self._route, self._device)
-        deadline = time.monotonic() + START
-        while True:
-            try:
+
+    def _answers(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with suppress(OSError):
                 uapi.Connection(self._device).close()
-                return
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise OSError(f"{self._unit} runs, but does not listen") from error
+                return True
             time.sleep(STEP)
+        return False
 
     def end(self) -> None:
         with suppress(units.UnitError):  # with its link or its namespace gone, it ends anyway

@@ -49,6 +49,9 @@ from .probe import Prober, round_trip
 from .routes import Routes
 from .watch import Watch
 
+_LET_GO: Final = 0.5  # s for a killed process to let go of its port
+_STEP: Final = 0.002  # s
+
 _T = TypeVar("_T")
 
 _SHOWN: Final = 3  # operations that are told as text
@@ -80,6 +83,7 @@ class WireGuardDevice:
         self._routes = Routes(route)
         self._forwarding = forwarding
         self._index = 0
+        self._port = 0  # that was reached last
         self._sent: dict[bytes, Endpoint] = {}
         self._alike: Alike = {}
         self._wanted: DesiredDevice | None = None
@@ -185,11 +189,14 @@ class WireGuardDevice:
             self._routes.remove(keep=desired)
         underlay = self._links.underlay(desired, actual.index if actual else 0)
         mtu = desired.mtu or underlay_mtu(underlay, self._path_mtu(desired, actual))
-        port = _free_port(desired.listen_port, actual.listen_port if actual else 0)
+        # What worked on it and was killed may hold the port a little longer than its socket.
+        patience = _LET_GO if self._port == desired.listen_port else 0.0
+        port = _free_port(desired.listen_port, actual.listen_port if actual else 0, patience)
         goal = replace(desired, mtu=mtu, listen_port=port)
 
         operations = plan(goal, actual, self._sent if actual else {}, time.time_ns(), self._alike)
         failures = self._carry_out(operations) + self._forward(desired.forward)
+        self._port = port
         if port != desired.listen_port:
             what = f"listen port {desired.listen_port}"
             failures.append(Failure(what, f"in use by another program; {port} is used instead"))
@@ -358,14 +365,17 @@ def _peer_name(key: bytes) -> str:
     return f"peer {key_text(key)}"
 
 
-def _free_port(wanted: int, present: int) -> int:
+def _free_port(wanted: int, present: int, patience: float = 0.0) -> int:
     """The wanted UDP port; if another program has it, the present one or one that is free.
 
     Asked here because wireguard-go, told a busy port, is left without any.
     """
-    if wanted == present or _bindable(wanted):
-        return wanted
-    return present or _bindable(0)
+    deadline = time.monotonic() + patience
+    while wanted != present and not _bindable(wanted):
+        if time.monotonic() >= deadline:
+            return present or _bindable(0)
+        time.sleep(_STEP)
+    return wanted
 
 
 def _bindable(port: int) -> int:
