@@ -16,20 +16,26 @@ cleanup() {
     if [[ -d /run/systemd/system ]] && ((masked)); then
         systemctl --quiet --runtime unmask bmx7-wg.service
     fi
-    rm -f "$log"
+    rm -f "$log" "$source" /var/lib/apt/lists/"${repo//\//_}"_*
 }
 
 log=$(mktemp)
+repo=$PWD/build/repo
+source=/etc/apt/sources.list.d/bmx7-wg-demo.sources
 added=()
 masked=0
 trap cleanup EXIT
 
 say "Building the packages"
-DEB_BUILD_OPTIONS="nocheck ${DEB_BUILD_OPTIONS:-}" make --silent deb >"$log" 2>&1 \
+DEB_BUILD_OPTIONS="nocheck ${DEB_BUILD_OPTIONS:-}" make --silent repo >"$log" 2>&1 \
     || { cat "$log"; exit 1; }
-ls build/deb/*.deb
+ls "$repo"
 
-say "Installing them"
+say "Installing them from the repository: apt install bmx7-wg bmx7-wg-lab"
+cp "$repo/bmx7-wg.sources" "$source"
+apt=(apt-get -qq -o APT::Sandbox::User=root) # _apt may not read where this tree is
+"${apt[@]}" update -o Dir::Etc::sourcelist="$source" -o Dir::Etc::sourceparts=- \
+    -o APT::Get::List-Cleanup=0
 for package in bmx7-wg bmx7-wg-lab; do
     installed "$package" || added+=("$package")
 done
@@ -38,8 +44,8 @@ if [[ -d /run/systemd/system ]] && ! installed bmx7-wg; then
     systemctl --quiet --runtime mask bmx7-wg.service
     masked=1
 fi
-apt-get -qq install --yes --no-install-recommends --reinstall --allow-downgrades \
-    ./build/deb/bmx7-wg_*.deb ./build/deb/bmx7-wg-lab_*.deb </dev/null >"$log" 2>&1 \
+"${apt[@]}" install --no-install-recommends --reinstall --allow-downgrades \
+    bmx7-wg bmx7-wg-lab </dev/null >"$log" 2>&1 \
     || { cat "$log"; exit 1; }
 
 say "Running the demonstration: bmx7-wg-lab demo"
