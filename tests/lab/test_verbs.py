@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from bmx7wg.lab.node import Node
 from bmx7wg.lab.topology import lan
+from bmx7wg.lab.waiting import wait_until
 
 from .conftest import MakeMesh
 from .stream import Stream
@@ -37,6 +41,57 @@ def test_a_blocked_node_is_kept_out_even_by_a_new_start(make_mesh: MakeMesh) -> 
     ping(n1, n2)
     (round_trip,) = n1.bus.call(NAME, path, PEER, "Probe")
     assert 0 < round_trip < 5_000_000
+
+
+def bmx7_wg(node: Node, *args: str) -> str:
+    """What the command prints in a node."""
+    done = node.exec([*node.programs.client, *args])
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+# n1 ─┬─ n2 ─┬─ n3        n2 and n3 carry 10.3.0.0/24 for n1
+#     └──────┘
+def test_networks_are_offered_and_searched_by_hand(make_mesh: MakeMesh) -> None:
+    mesh = make_mesh(lan(3))
+    n1, n2, n3 = mesh
+    mesh.start()
+    mesh.wait_connected(timeout=CONNECT)
+    assert bmx7_wg(n2, "offer", LAN, "--bandwidth", "32M").split()[-3:] == ["32", "Mbit/s", "yes"]
+    told = bmx7_wg(n1, "search", "10.0.0.0/8", "--name", "lans", "--min-bandwidth", "10M")
+    assert told.startswith("searches 10.0.0.0/8")
+    wait_until(lambda: carried_by(n1) == "n2", "n2 to carry it", timeout=CONNECT, interval=0.3)
+    n1.stop(), n2.stop()  # it is kept
+    n1.start(), n2.start()
+    n1.wait_ready(), n2.wait_ready()
+    wait_until(
+        lambda: carried_by(n1) == "n2", "n2 to carry it again", timeout=CONNECT, interval=0.3
+    )
+    assert f"{LAN} dev wgBmx7" in n1.exec(["ip", "route", "show", "table", "77"]).stdout
+    assert f"\n  carries      {LAN}, " in bmx7_wg(n1, "peer", "n2")
+    bmx7_wg(n3, "offer", LAN, "--bandwidth", "5M")
+    wait_until(lambda: len(seen(n1)) == 2, "the offer of n3", timeout=CONNECT, interval=0.3)
+    assert carried_by(n1) == "n2", "n3 offers less than is wanted"
+    assert bmx7_wg(n2, "withdraw", LAN) == f"offers {LAN} no more\n"
+    wait_until(lambda: carried_by(n1) == "n3", "n3 to carry it", timeout=CONNECT, interval=0.3)
+    assert bmx7_wg(n1, "forget", "lans") == "searches lans no more\n"
+    assert bmx7_wg(n1, "networks") == "0 networks\n"
+    assert n1.exec(["ip", "route", "show", "table", "77"]).stdout == ""
+
+
+LAN = "10.3.0.0/24"
+
+
+def seen(node: Node) -> list[Any]:
+    """The candidates for the LAN."""
+    networks = json.loads(bmx7_wg(node, "networks", "--json"))["networks"]
+    return [found for network in networks for found in network["Candidates"]]
+
+
+def carried_by(node: Node) -> str:
+    """Who carries the LAN, as a person is told."""
+    rows = [line.split() for line in bmx7_wg(node, "networks").splitlines()]
+    return "".join(row[1] for row in rows if row and row[0] == LAN)
 
 
 # n1 ─┬─ n2 ─┬─ n3 ─┬─ n4
