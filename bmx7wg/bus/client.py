@@ -14,7 +14,18 @@ from typing import Any, Final
 from .connection import CALL_TIMEOUT, Connection
 from .errors import NAME_HAS_NO_OWNER, SERVICE_UNKNOWN, BusUnavailable, CallError, ServiceNotRunning
 from .library import Incoming
-from .names import BUS, DEVICE, MANAGER, NAME, NETWORK, OBJECT_MANAGER, PEER, PROPERTIES, ROOT
+from .names import (
+    BUS,
+    DEVICE,
+    MANAGER,
+    NAME,
+    NETWORK,
+    OBJECT_MANAGER,
+    PEER,
+    PROPERTIES,
+    ROOT,
+    peer_path,
+)
 from .wire import Flag, Header
 
 __all__ = [
@@ -33,6 +44,7 @@ __all__ = [
     "Removed",
     "ServiceNotRunning",
     "Vanished",
+    "peer_path",
 ]
 
 #: path → interface → property → value

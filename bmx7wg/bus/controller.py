@@ -36,10 +36,10 @@ class Controller(Protocol):
         """Remove a static peer."""
 
     async def block(self, node_id: NodeId) -> None:
-        """Keep a node out."""
+        """Keep a node out, whether it is there or not."""
 
-    async def unblock(self, node_id: NodeId) -> None:
-        """Let a node in again."""
+    async def unblock(self, node_id: NodeId) -> bool:
+        """Let a node in again; returns whether it was blocked."""
 
     async def probe(self, node_id: NodeId) -> int:
         """The round trip to a peer in µs."""

@@ -74,9 +74,7 @@ class Verbs:
             (MANAGER, "Synchronize"): Verb(RELOAD, lambda call: _plain(controller.synchronize)),
             (MANAGER, "Reload"): Verb(RELOAD, lambda call: _plain(controller.reload)),
             (PEER, "Block"): Verb(MANAGE_PEERS, lambda call: _plain(controller.block, _peer(call))),
-            (PEER, "Unblock"): Verb(
-                MANAGE_PEERS, lambda call: _plain(controller.unblock, _peer(call))
-            ),
+            (PEER, "Unblock"): Verb(MANAGE_PEERS, self._unblock),
             (PEER, "Probe"): Verb(MANAGE_PEERS, self._probe),
         }
         #: Only these do something for who wants no answer.
@@ -163,6 +161,15 @@ class Verbs:
         if node_id is None or path not in self._tree.objects:
             raise CallError(errors.NO_SUCH_PEER, "There is no such peer.")
         return _plain(self._controller.remove_peer, node_id)
+
+    def _unblock(self, call: Incoming) -> Work:
+        async def work() -> tuple[Any, ...]:
+            blocked = await self._controller.unblock(_peer(call))
+            if not blocked and call.header.path not in self._tree.objects:
+                raise CallError(errors.NO_SUCH_PEER, "This node is neither there nor blocked.")
+            return ()
+
+        return work
 
     def _rotate_key(self, call: Incoming) -> Work:
         async def work() -> tuple[Any, ...]:

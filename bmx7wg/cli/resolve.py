@@ -10,6 +10,7 @@ from .view import Peer, Snapshot, in_order
 
 _MIN_PREFIX: Final = 4  # digits; fewer would match by accident
 _MAX_LISTED: Final = 10
+_NODE_ID: Final = re.compile(r"[0-9A-Fa-f]{56}")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+")
 
 
@@ -32,6 +33,13 @@ def resolve(text: str, snapshot: Snapshot) -> Peer:
             candidates[_MAX_LISTED:] = [f"and {len(found) - _MAX_LISTED} more"]
         raise NoSuchPeer(f'"{text}" can mean {len(found)} peers; use more of the id', candidates)
     raise NoSuchPeer(f'no peer "{text}"', _hints(text, snapshot, peers))
+
+
+def absent(text: str, snapshot: Snapshot) -> bytes | None:
+    """The node id, if *text* is the whole one of another node."""
+    if not _NODE_ID.fullmatch(text) or text.casefold() == snapshot.manager.node_id.casefold():
+        return None
+    return bytes.fromhex(text)
 
 
 def _means(text: str, peer: Peer) -> bool:

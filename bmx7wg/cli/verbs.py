@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from ..bus.client import MANAGER, PEER, ROOT, CallError, Client
+from ..bus.client import MANAGER, PEER, ROOT, CallError, Client, peer_path
 from .agent import agent
 from .output import CommandError, NoSuchPeer, Output, Status
-from .resolve import resolve
+from .resolve import absent, resolve
 from .session import PROPERTIES, ask, kind, look, properties
 from .table import wrapped
 from .terminal import printable
@@ -60,11 +60,7 @@ def remove(output: Output, text: str) -> Status:
 
 
 def block(output: Output, text: str) -> Status:
-    try:
-        peer = ask(partial(_admit, text=text, member="Block"))
-    except NoSuchPeer as error:
-        hint = "a node that is not there is blocked in the configuration: [trust] blocked"
-        raise NoSuchPeer(error.message, (*error.hints, hint)) from None
+    peer = ask(partial(_admit, text=text, member="Block"))
     if output.json:
         output.document({"peer": peer.properties})
     else:
@@ -77,13 +73,21 @@ def unblock(output: Output, text: str) -> Status:
     if output.json:
         output.document({"peer": peer.properties})
     else:
-        output.line(f"unblocked {_named(peer)} ({printable(peer.state)})")
+        output.line(f"unblocked {_named(peer)} ({printable(peer.state) or 'not there'})")
     return Status.OK
 
 
 async def _admit(client: Client, *, text: str, member: str) -> Peer:
-    """Block or unblock the peer that *text* means; returns it as it is then."""
-    path, peer = _find(text, await look(client))
+    """Block or unblock the node that *text* means, there or not; returns it as it is then."""
+    snapshot = await look(client)
+    try:
+        path, peer = _find(text, snapshot)
+    except NoSuchPeer as error:
+        node_id = absent(text, snapshot)
+        if node_id is None:
+            hint = "a node that is not there is meant by its whole node id"
+            raise NoSuchPeer(error.message, (*error.hints, hint)) from None
+        path, peer = peer_path(node_id), Peer.of({"NodeId": node_id.hex().upper()})
     await change(client, path, PEER, member)
     return Peer.of(await properties(client, path, PEER) or peer.properties)
 

@@ -13,7 +13,7 @@ from ..bus.errors import CallError
 from ..core import offers, searches, staticpeers
 from ..core.config import ConfigError
 from ..core.identity import NodeId, generate_private_key, key_text, public_key
-from ..core.limits import MAX_NETWORKS, MAX_SEARCHES
+from ..core.limits import MAX_NETWORKS, MAX_PEERS, MAX_SEARCHES
 from ..core.model import Origin
 from ..core.schema import Check, shown
 from ..core.settings import Settings
@@ -108,12 +108,16 @@ class Verbs:
 
     async def block(self, node_id: NodeId) -> None:
         """Keep a node out, whether it is there or not."""
+        if len(self._configuration.settings.config.trust.blocked) >= MAX_PEERS:
+            raise CallError(errors.LIMIT_REACHED, f"{MAX_PEERS} nodes are blocked already")
         await self._change(lambda: self._configuration.block(node_id))
 
-    async def unblock(self, node_id: NodeId) -> None:
-        """Let a node in again that was blocked on the bus."""
+    async def unblock(self, node_id: NodeId) -> bool:
+        """Let a node in again that was blocked on the bus; returns whether it was."""
+        blocked = node_id in self._configuration.settings.config.trust.blocked
         with _refusals():
             await self._change(lambda: self._configuration.unblock(node_id))
+        return blocked
 
     async def offer_network(self, said: Mapping[str, object]) -> None:
         """Carry a network; *said* has the keys of an [[offer]] and plain values."""

@@ -137,8 +137,10 @@ class Counting:
     async def block(self, node_id: NodeId) -> None:
         await self._do("block", node_id)
 
-    async def unblock(self, node_id: NodeId) -> None:
+    async def unblock(self, node_id: NodeId) -> bool:
+        was = ("block", node_id) in self.done
         await self._do("unblock", node_id)
+        return was
 
     async def probe(self, node_id: NodeId) -> int:
         await self._do("probe", node_id)

@@ -252,6 +252,10 @@ def test_who_is_kept_out_need_not_be_there(daemon: Daemon, run_async, interface:
                 await client.call(absent, interface, member)
             done = [("block", node_id(4)), ("unblock", node_id(4))]
             assert controller.done == done
+            with pytest.raises(CallError) as caught:
+                await client.call(peer_path(node_id(5)), interface, "Unblock")
+            assert caught.value.name == errors.NO_SUCH_PEER
+            done.append(("unblock", node_id(5)))
             for path in (absent[:-2], absent + "00", absent.upper(), absent + "/a"):
                 with pytest.raises(CallError) as caught:
                     await client.call(path, interface, "Unblock")

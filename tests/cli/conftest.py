@@ -117,11 +117,15 @@ class Controller:
 
     async def block(self, node_id: NodeId) -> None:
         self._ask("block", node_id)
-        self._show(replace(peer("n3"), node_id=node_id, state=PeerState.BLOCKED))
+        if node_id == peer("n3").node_id:
+            self._show(replace(peer("n3"), state=PeerState.BLOCKED))
 
-    async def unblock(self, node_id: NodeId) -> None:
+    async def unblock(self, node_id: NodeId) -> bool:
+        blocked = ("block", node_id) in self.asked
         self._ask("unblock", node_id)
-        self._show(replace(peer("n3"), node_id=node_id, state=PeerState.CONFIGURED))
+        if node_id == peer("n3").node_id:
+            self._show(replace(peer("n3"), state=PeerState.CONFIGURED))
+        return blocked
 
     async def probe(self, node_id: NodeId) -> int:
         self._ask("probe", node_id)

@@ -130,13 +130,29 @@ def test_block_and_unblock(mesh: Service, bus: dict[str, str]) -> None:
 
 
 def test_a_node_that_is_not_there(mesh: Service, bus: dict[str, str]) -> None:
-    for verb in ("remove", "block", "unblock", "probe"):
+    for verb in ("remove", "probe"):
         done = run(verb, str(node_id("n99")), **bus)
         assert (done.status, done.out) == (3, "") and "no peer" in done.err
-        assert ("[trust] blocked" in done.err) == (verb == "block")
+    for verb in ("block", "unblock"):
+        done = run(verb, str(node_id("n99"))[:55], **bus)
+        assert (done.status, done.out) == (3, "") and "no peer" in done.err
+        assert "whole node id" in done.err
+    for verb in ("remove", "block", "unblock", "probe"):
         done = run(verb, str(node_id("n1")), **bus)
         assert done.status == 3 and "this node itself" in done.err
     assert mesh.controller.asked == []
+
+
+def test_block_and_unblock_a_node_that_is_not_there(mesh: Service, bus: dict[str, str]) -> None:
+    absent = str(node_id("n99"))
+    done = run("unblock", absent, **bus)
+    assert (done.status, done.out) == (3, "") and "neither there nor blocked" in done.err
+    assert run("block", absent.lower(), **bus).out == f"blocked peer {absent[:12]}\n"
+    answer = json.loads(run("unblock", absent, "--json", **bus).out)
+    assert answer["peer"] == {"NodeId": absent}
+    run("block", absent, **bus)
+    assert run("unblock", absent, **bus).out == f"unblocked peer {absent[:12]} (not there)\n"
+    assert {asked[1] for asked in mesh.controller.asked} == {node_id("n99")}
 
 
 def test_probe_tells_the_round_trip(mesh: Service, bus: dict[str, str]) -> None:

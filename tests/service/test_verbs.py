@@ -109,7 +109,8 @@ def test_block_and_unblock(run_async: Run, desk: Callable[[], Desk]) -> None:
             assert here.bench.bus.peers[N2].state == "blocked"
             assert here.bench.device.actual is not None
             assert K2 not in here.bench.device.actual.peers
-            await here.verbs.unblock(N2)
+            assert await here.verbs.unblock(N2)
+            assert not await here.verbs.unblock(N2)
             assert here.bench.bus.peers[N2].state == "configured"
             (here.files / "config.toml").write_text(f'[trust]\nblocked = ["{N2}"]\n')
             await here.verbs.reload()
