@@ -39,7 +39,7 @@ def switched(situation: Situation, before: Gateway | None) -> str:
     """Why a prefix went from one gateway to another."""
     if before is None:
         return "the one before does not offer it any more"
-    if before.standing >= Standing.RECOVERING:
+    if before.standing >= Standing.DOUBTFUL:
         return f"the one before {before.flaw}"
     after = next((g for g, _ in situation.candidates if g.node_id == situation.gateway), before)
     if after.standing < before.standing:
@@ -52,7 +52,7 @@ def _why_not(situation: Situation, gateway: Gateway, rank: Rank) -> str:
         return ""
     if situation.gateway is None:
         return unchosen(situation)
-    if gateway.standing >= Standing.RECOVERING:
+    if gateway.standing >= Standing.DOUBTFUL:
         return f"it {gateway.flaw}"
     taken = next(((g, r) for g, r in situation.candidates if g.node_id == situation.gateway), None)
     if taken is None or rank < taken[1]:

@@ -330,8 +330,8 @@ class Mesh:
 
     @property
     def has_changes(self) -> bool:
-        """Whether `changes` has peers to tell of."""
-        return bool(self._changed or self._gone)
+        """Whether `changes` has something to tell of."""
+        return bool(self._changed or self._gone) or self._networks.has_changes
 
     def changes(self) -> Changes:
         """What is different, for those who look, since the last call.

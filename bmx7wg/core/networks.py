@@ -276,6 +276,10 @@ class Networks:
                 rules.append(DesiredRule(version, rule, table, mark))
         return tuple(rules)
 
+    @property
+    def has_changes(self) -> bool:
+        return bool(self._untold)
+
     def changes(self) -> tuple[tuple[NetworkView, ...], tuple[Network, ...]]:
         """The networks that look different since the last call, and those that are gone."""
         views, gone = [], []

@@ -43,8 +43,8 @@ class Standing(IntEnum):
     KEPT = 0  # has the prefix since before this service started
     PROVEN = 1  # there was a handshake with it
     NEW = 2
-    RECOVERING = 3  # failed lately, and answers again
-    LAST_RESORT = 4  # lost, or does not answer
+    DOUBTFUL = 3  # lost, or failed lately and back
+    LAST_RESORT = 4  # does not answer
 
 
 @dataclass(frozen=True)

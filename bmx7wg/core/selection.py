@@ -357,7 +357,7 @@ class Selection:
     def _rank(self, gateway: Gateway, entry: _Entry) -> Rank:
         in_use = self._in_use.get(entry.place.key) == gateway.node_id
         wish, standing = entry.wish, 2 * gateway.standing
-        if in_use and gateway.standing >= Standing.RECOVERING:
+        if in_use and gateway.standing >= Standing.DOUBTFUL:
             standing -= 1
         end_to_end = min(entry.quality, gateway.metric or UNKNOWN)
         worth = end_to_end * wish.search.rating * (wish.bonus if in_use else 100)

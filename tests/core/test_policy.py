@@ -102,7 +102,7 @@ def candidates(world: World, group: tuple[int, int, int]) -> Iterator[Candidate]
                 standing = int(gateway.standing) * 10
                 if in_use:
                     tunnel_metric *= (100 + search.hysteresis) / 100
-                    standing -= gateway.standing >= Standing.RECOVERING
+                    standing -= gateway.standing >= Standing.DOUBTFUL
                 rank = (
                     standing,
                     -round(tunnel_metric, 4),
