@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 from bmx7wg.lab.node import Node
@@ -72,8 +73,17 @@ def test_networks_are_offered_and_searched_by_hand(make_mesh: MakeMesh) -> None:
     bmx7_wg(n3, "offer", LAN, "--bandwidth", "5M")
     wait_until(lambda: len(seen(n1)) == 2, "the offer of n3", timeout=CONNECT, interval=0.3)
     assert carried_by(n1) == "n2", "n3 offers less than is wanted"
+    told = n1.namespace.path("/run/lab/told")
+    with told.open("wb") as output:
+        client, env = n1.programs.client, n1.programs.environment()
+        monitor = n1.namespace.spawn([*client, "monitor"], env=env, stdout=output)
+    wait_until(lambda: "1 network: 1 carried" in told.read_text(), "monitor", timeout=CONNECT)
     assert bmx7_wg(n2, "withdraw", LAN) == f"offers {LAN} no more\n"
     wait_until(lambda: carried_by(n1) == "n3", "n3 to carry it", timeout=CONNECT, interval=0.3)
+    moved = f"{LAN}         moved from n2 to n3: "
+    wait_until(lambda: moved in told.read_text(), "the switch", timeout=CONNECT)
+    monitor.signal(signal.SIGINT)
+    assert abs(monitor.wait(10)) == signal.SIGINT
     assert bmx7_wg(n1, "forget", "lans") == "searches lans no more\n"
     assert bmx7_wg(n1, "networks") == "0 networks\n"
     assert n1.exec(["ip", "route", "show", "table", "77"]).stdout == ""
