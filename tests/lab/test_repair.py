@@ -57,6 +57,24 @@ def test_it_is_put_right_and_said(make_mesh: MakeMesh) -> None:
 
 
 # n1 ── n2
+def test_a_cable_made_anew_has_other_indexes(make_mesh: MakeMesh) -> None:
+    """Link-local endpoints name the interface by its index."""
+    mesh = make_mesh(lan(2))
+    n1, n2 = mesh
+    mesh.start()
+    mesh.wait_connected(timeout=CONNECT)
+    peer = f"peer name eth0 index 78 netns {n2.namespace.pid}"
+    cable = f"link add name eth0 index 77 type veth {peer}"
+    n1.namespace.ip(["link delete eth0", cable, "link set eth0 up"])
+    begun = time.monotonic()
+    n2.link("up")
+    ping(n1, n2, timeout=CONNECT)
+    print(f"a new cable: ping after {time.monotonic() - begun:.3f} s")
+    ping(n2, n1)
+    wait_until(lambda: n1.state() == n2.state() == "running", "state running", timeout=PROMPT)
+
+
+# n1 ── n2
 def test_what_has_no_event_is_put_right_when_somebody_asks(make_mesh: MakeMesh) -> None:
     mesh = make_mesh(lan(2))
     n1, n2 = mesh
