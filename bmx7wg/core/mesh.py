@@ -290,6 +290,10 @@ class Mesh:
         """What this node carries for others at the moment."""
         return self._networks.offers
 
+    def offers_left_out(self) -> int:
+        """How many networks it would carry besides, for which an announcement has no room."""
+        return self._networks.left_out
+
     def tables(self) -> frozenset[int]:
         """The routing tables of which `Surroundings` should tell."""
         return self._networks.tables

@@ -21,6 +21,7 @@ from ..core.backoff import Backoff
 from ..core.config import ConfigError
 from ..core.forwarding import not_forwarded
 from ..core.identity import NodeId, public_key
+from ..core.limits import MAX_NETWORKS
 from ..core.mesh import Mesh
 from ..core.model import (
     Announcement,
@@ -291,6 +292,9 @@ class Node:
             offers, forwarded = self._mesh.offers(), self._surroundings.forwarding
             sentence = not_forwarded(offers, config.addresses, forwarded)
         self._report.problem("forwarding", sentence)
+        count = self._mesh.offers_left_out()
+        what = f"{count} networks are not offered: an announcement holds {MAX_NETWORKS} at most"
+        self._report.problem("offers", what if count else "")
 
     async def _resume(self, slept: float) -> None:
         """The machine was asleep: find out anew what is there, and be found."""
