@@ -28,6 +28,11 @@ class Encoder:
             item.name: (_start(item.name, item.signature), writer(item.signature), read)
             for item, read in zip(interface.properties.values(), self._readers.values())
         }
+        self._variable = {
+            item.name: self._readers[item.name]
+            for item in interface.properties.values()
+            if item.emits != "const"
+        }
         #: Properties at the end that signals never tell of: where they are, from the end on.
         self.counters: Final[dict[str, int]] = {}
         size = 0
@@ -37,6 +42,10 @@ class Encoder:
             size += 8
             self.counters[item.name] = size
             size += len(self._properties[item.name][0])
+
+    def differences(self, old: object, new: object) -> list[str]:
+        """The names of the properties that are not the same in two views of one object."""
+        return [name for name, read in self._variable.items() if read(old) != read(new)]
 
     def added(self, path: str, view: object) -> bytearray:
         """The body of InterfacesAdded, oa{sa{sv}}."""

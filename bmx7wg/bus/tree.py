@@ -67,8 +67,7 @@ class Tree:
             return None
         if present.view == view:
             return []
-        readers = PROPERTIES_OF[interface]
-        changed = [name for name, read in readers.items() if read(present.view) != read(view)]
+        changed = present.encoder.differences(present.view, view)
         present.view = view
         if present.encoder.counters.keys() >= set(changed):
             present.counted = False
