@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -25,6 +26,9 @@ TIMEOUT: Final = 5.0  # s for an answer; 100 peers take 15 ms
 _HANG_UP: Final = 0.5  # s that a killed process may need to let go of its socket
 _RECEIVE: Final = 65536
 _MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes; 10,000 peers of 64 networks have 25 MB
+
+#: Networks are asked for again and again; to parse their text is most of reading a device.
+_network = lru_cache(maxsize=65536)(ip_network)
 
 
 def socket_path(name: str) -> str:
@@ -186,7 +190,7 @@ def decode_device(text: str) -> Settings:
             public_key=key,
             preshared_key=bytes.fromhex(fields.get("preshared_key", "00" * 32)),
             endpoint=counters.endpoint,
-            allowed_ips=tuple(ip_network(value) for name, value in section if name == "allowed_ip"),
+            allowed_ips=tuple(_network(value) for name, value in section if name == "allowed_ip"),
             keepalive=int(fields.get("persistent_keepalive_interval", "0")),
             last_handshake=counters.last_handshake,
             rx_bytes=counters.rx_bytes,
