@@ -53,7 +53,7 @@ def networks(snapshot: Snapshot, verb: str) -> Iterator[str]:
         case "withdraw":
             pairs = [(network, "offered") for network, _, _ in snapshot.manager.offers]
         case "forget":
-            pairs = list(snapshot.manager.searches)
+            pairs = [(name, network) for name, network, *_ in snapshot.manager.searches]
         case _:
             offers = [offer for peer in snapshot.peers.values() for offer in peer.offers]
             pairs = [(prefix, "offered") for prefix in sorted({prefix for prefix, _ in offers})]

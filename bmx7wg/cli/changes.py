@@ -103,7 +103,7 @@ _WORDS: Final[Mapping[str, str | Callable[[Any], str]]] = {
     "NodeId": "this node has the id",
     "Source": "peers now come from",
     "SourceState": "the source of peers is",
-    "Searches": lambda searches: "searches " + _shown([network for _, network in searches]),
+    "Searches": lambda searches: "searches " + _shown([network for _, network, *_ in searches]),
     "Reason": "reason:",
     "Origin": "known by",
     "PublicKey": "public key",

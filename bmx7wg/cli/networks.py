@@ -32,6 +32,7 @@ _OFFERS = (
     Column("BANDWIDTH", right=True),
     Column("ANNOUNCED", least=16),
 )
+_UNKNOWN = 1  # bit/s; stands for a way that nobody measured
 _LISTED = 3  # announced prefixes of an offer in its line
 
 
@@ -94,11 +95,16 @@ def network_counts(snapshot: Snapshot, terminal: Terminal) -> str:
 def unanswered(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     """Name and network of the searches for which there is no network: nobody offers any."""
     there = [ip_network(network.prefix) for network in snapshot.networks]
-    for name, text in snapshot.manager.searches:
+    for name, text, least, greatest in snapshot.manager.searches:
         wanted = ip_network(text)
-        # What is routed is never wider than what is searched.
+        # Of a wider offer what is searched is routed, of a narrower one the offer.
         if not any(
-            prefix.version == wanted.version and prefix.subnet_of(wanted)  # type: ignore[arg-type]
+            prefix.version == wanted.version
+            and prefix.subnet_of(wanted)  # type: ignore[arg-type]
+            and (
+                least <= prefix.prefixlen <= greatest
+                or least < prefix.prefixlen == wanted.prefixlen
+            )
             for prefix in there
         ):
             yield name, text
@@ -122,10 +128,14 @@ def _row(network: Network, snapshot: Snapshot, now: float) -> list[Cell]:
         Cell(network.prefix, middle=True),
         Cell(gateway, "" if network.gateway else "bad"),
         Cell(ago_short(network.since, now) if network.since else ""),
-        Cell(rate(worth[0]) if worth else ""),
+        Cell(_worth(worth[0]) if worth else ""),
         Cell(str(len(network.candidates))),
         Cell(network.reason, "dim"),
     ]
+
+
+def _worth(metric: int) -> str:
+    return rate(metric) if metric > _UNKNOWN else "unknown"
 
 
 def _announced(network: str, announced: list[str]) -> Cell:
@@ -180,7 +190,7 @@ def _details(network: Network, snapshot: Snapshot, terminal: Terminal) -> Iterat
             [
                 Cell(snapshot.label(path), "good" if chosen else ""),
                 Cell(state, STATES.get(state, "warn")),
-                Cell(rate(metric)),
+                Cell(_worth(metric)),
                 Cell(why_not, "dim"),
             ]
         )

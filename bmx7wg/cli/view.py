@@ -64,7 +64,7 @@ class Manager:
     source: str
     source_state: str
     offers: tuple[tuple[str, int, list[str]], ...]  # network, bit/s, what is announced for it
-    searches: tuple[tuple[str, str], ...]  # name, network
+    searches: tuple[tuple[str, str, int, int], ...]  # name, network, lengths of offers
 
     @classmethod
     def of(cls, values: Values) -> Manager:
@@ -79,7 +79,7 @@ class Manager:
             source=read.text("Source"),
             source_state=read.text("SourceState"),
             offers=read.rows("Offers", str, int, list),
-            searches=read.rows("Searches", str, str),
+            searches=read.rows("Searches", str, str, int, int),
         )
 
     @property

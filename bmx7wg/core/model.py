@@ -430,7 +430,8 @@ class ManagerView:
     source_state: str
     #: Of each [[offer]] its network, bandwidth in bit/s, and what is announced for it now.
     offers: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
-    searches: tuple[tuple[str, str], ...] = ()  # of each [[search]] its name and network
+    #: Of each [[search]] its name, network, least and greatest prefix length.
+    searches: tuple[tuple[str, str, int, int], ...] = ()
 
 
 @dataclass(frozen=True)

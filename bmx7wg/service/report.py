@@ -22,7 +22,7 @@ from ..core.model import (
     SourceStatus,
 )
 from ..core.prefixes import inside
-from ..core.searches import name_of
+from ..core.searches import name_of, shortest
 from . import journal
 
 log = logging.getLogger("bmx7wg.service")
@@ -48,7 +48,7 @@ class Report:
         self._problems: dict[str, str] = {}
         self._states: dict[NodeId, PeerState] = {}
         self.offers: tuple[tuple[str, int, tuple[str, ...]], ...] = ()  # as in ManagerView
-        self.searches: tuple[tuple[str, str], ...] = ()
+        self.searches: tuple[tuple[str, str, int, int], ...] = ()
         self._told: tuple[object, ...] = ()  # what these are made of
         self._gateways: dict[Network, NodeId | None] = {}
         self._manager: ManagerView | None = None
@@ -119,7 +119,10 @@ class Report:
         if (told := (config.offers, config.searches, announced)) == self._told:
             return
         self._told = told
-        self.searches = tuple((name_of(item), str(item.network)) for item in config.searches)
+        self.searches = tuple(
+            (name_of(item), str(item.network), shortest(item), item.max_prefix_length)
+            for item in config.searches
+        )
         self.offers = tuple(
             (str(rule.network), rule.bandwidth, tuple(_announced(rule, announced)))
             for rule in config.offers

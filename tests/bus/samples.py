@@ -89,7 +89,7 @@ def manager(**changes: Any) -> ManagerView:
         "source": "bmx7",
         "source_state": "waiting",
         "offers": (("10.9.0.0/16", 32_000_000, ("10.9.1.0/24", "10.9.2.0/24")),),
-        "searches": (("lans", "10.0.0.0/8"),),
+        "searches": (("lans", "10.0.0.0/8", 8, 24),),
     }
     return ManagerView(**(values | changes))
 

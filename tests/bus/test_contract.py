@@ -44,7 +44,7 @@ EXPECTED = {
         "Source": "bmx7",
         "SourceState": "waiting",
         "Offers": [["10.9.0.0/16", 32000000, ["10.9.1.0/24", "10.9.2.0/24"]]],
-        "Searches": [["lans", "10.0.0.0/8"]],
+        "Searches": [["lans", "10.0.0.0/8", 8, 24]],
     },
     (DEVICE_PATH, DEVICE): {
         "Name": "wgBmx7",

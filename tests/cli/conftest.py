@@ -142,7 +142,7 @@ class Controller:
 
     async def search_network(self, said: Mapping[str, Any]) -> None:
         self._ask("search", dict(said))
-        search = (said.get("name", said["network"]), said["network"])
+        search = (said.get("name", said["network"]), said["network"], 0, 128)
         self._publish(Changes(manager=manager(searches=(search,))))
 
     async def forget_search(self, text: str) -> None:

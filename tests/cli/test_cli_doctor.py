@@ -309,7 +309,7 @@ def test_networks_that_nobody_carries_offers_or_hears_of() -> None:
         [peer("n3")],
         of=manager(
             offers=(("0.0.0.0/0", 1000, ()), ("10.9.0.0/16", 1000, ("10.9.0.0/16",))),
-            searches=(("lans", "10.0.0.0/8"), ("far", "172.16.0.0/12")),
+            searches=(("lans", "10.0.0.0/8", 8, 128), ("far", "172.16.0.0/12", 12, 128)),
         ),
         networks=(network("10.3.0.0/24", "n3"), refused),
     )

@@ -11,12 +11,13 @@ import pytest
 
 from bmx7wg.bus import errors
 from bmx7wg.bus.errors import CallError
+from bmx7wg.cli.networks import unanswered
 from bmx7wg.cli.terminal import width
 from bmx7wg.cli.units import parse_rate, rate
 from bmx7wg.core.model import PeerState
 
 from .conftest import Service, run
-from .made_up import device, manager, network, node_id, peer, properties
+from .made_up import device, manager, network, node_id, peer, properties, snapshot
 from .test_cli_bus import line_of, monitoring
 
 LAN, WIDE = "10.3.0.0/24", "2001:db8:1234:5678:9abc::/80"
@@ -34,7 +35,11 @@ def mesh(service: Service) -> Service:
                 ("0.0.0.0/0", 1000, ()),
                 ("172.16.0.0/12", 1000, tuple(f"172.16.{n}.0/24" for n in range(5))),
             ),
-            searches=(("lans", "10.0.0.0/8"), ("fd00::/8", "fd00::/8"), ("far", "2001:db8::/32")),
+            searches=(
+                ("lans", "10.0.0.0/8", 8, 128),
+                ("fd00::/8", "fd00::/8", 8, 128),
+                ("far", "2001:db8::/32", 32, 128),
+            ),
         ),
         device=device(),
         peers=tuple(peer(name, offers=((LAN, 32_000_000),)) for name in NODES),
@@ -90,6 +95,34 @@ def test_a_network_that_is_none(mesh: Service, bus: dict[str, str]) -> None:
         assert done.err.replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize(
+    "search, prefixes, answered",
+    [
+        (("10.0.0.0/8", 8, 128), ["10.3.0.0/24"], True),
+        (("10.0.0.0/8", 8, 128), ["11.0.0.0/24", "::/0", "0.0.0.0/0"], False),
+        (("0.0.0.0/0", 0, 0), ["10.3.0.0/24"], False),
+        (("0.0.0.0/0", 0, 0), ["0.0.0.0/0"], True),
+        (("10.0.0.0/8", 0, 0), ["10.0.0.0/8"], True),  # of a default route
+        (("10.0.0.0/8", 32, 128), ["10.0.0.0/8"], False),
+        (("10.0.0.0/8", 0, 16), ["10.3.0.0/24"], False),
+    ],
+)
+def test_what_nobody_offers(
+    search: tuple[str, int, int], prefixes: list[str], answered: bool
+) -> None:
+    shown = snapshot(
+        [], of=manager(searches=(("x", *search),)), networks=tuple(map(network, prefixes))
+    )
+    assert list(unanswered(shown)) == ([] if answered else [("x", search[0])])
+
+
+def test_a_way_that_nobody_measured(service: Service, bus: dict[str, str]) -> None:
+    lan = network(LAN, "n3", candidates=((node_id("n3"), 1, ""),))
+    service.publish(manager=manager(), peers=(peer("n3"),), networks=(lan,))
+    for verb in (["networks"], ["networks", LAN]):
+        assert "unknown" in run(*verb, **bus).out
+
+
 def test_nothing_at_all(service: Service, bus: dict[str, str]) -> None:
     service.publish(manager=manager(), device=device())
     assert run("networks", **bus).out == "0 networks\n"
@@ -116,7 +149,7 @@ def test_the_schema_of_json(mesh: Service, bus: dict[str, str]) -> None:
     assert lan["Prefix"] == LAN and wide["Gateway"] == "/" and set(lan) == set(wide)
     assert set(lan) == set(properties(network(LAN, *NODES)))
     assert found["offers"][0] == ["10.9.0.0/16", 32_000_000, ["10.9.0.0/16"]]
-    assert found["searches"][0] == ["lans", "10.0.0.0/8"]
+    assert found["searches"][0] == ["lans", "10.0.0.0/8", 8, 128]
     assert json.loads(run("networks", LAN, "--json", **bus).out) == {"schema": 1, "network": lan}
     assert json.loads(run("status", "--json", **bus).out)["networks"] == [lan, wide]
     assert json.loads(run("peer", "n3", "--json", **bus).out)["networks"] == [lan]

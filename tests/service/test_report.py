@@ -54,13 +54,16 @@ def test_the_journal_tells_each_switch_once_and_why(caplog: pytest.LogCaptureFix
 def test_what_is_announced_is_told_of_the_offer_that_it_stands_for() -> None:
     table = OfferRule(ip_network("10.0.0.0/8"), 5000, from_table=254)
     route = OfferRule(ip_network("0.0.0.0/0"), while_route=True)
-    config = Config(offers=(table, route), searches=(Search(LAN), Search(LAN, "lan")))
+    config = Config(offers=(table, route), searches=(Search(LAN), Search(LAN, "lan", 0, 24)))
     report = Report()
     report.networks_told(config, tuple(Offer(ip_network(f"10.{n}.0.0/16"), 5000) for n in (1, 2)))
     assert report.offers == (
         ("10.0.0.0/8", 5000, ("10.1.0.0/16", "10.2.0.0/16")),
         ("0.0.0.0/0", 1000, ()),
     )
-    assert report.searches == (("10.3.0.0/24", "10.3.0.0/24"), ("lan", "10.3.0.0/24"))
+    assert report.searches == (
+        ("10.3.0.0/24", "10.3.0.0/24", 24, 128),
+        ("lan", "10.3.0.0/24", 0, 24),
+    )
     report.networks_told(config, (Offer(route.network, 1000),))
     assert report.offers[0][2] == () and report.offers[1][2] == ("0.0.0.0/0",)

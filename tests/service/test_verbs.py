@@ -185,7 +185,7 @@ def test_search_and_forget(run_async: Run, desk: Callable[[], Desk]) -> None:
 
     def shown(here: Desk) -> list[str]:
         assert here.bench.bus.manager is not None
-        return [" ".join(search) for search in here.bench.bus.manager.searches]
+        return [f"{name} {network}" for name, network, *_ in here.bench.bus.manager.searches]
 
     run_async(story())
 
