@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import itertools
 import os
 import struct
@@ -93,6 +94,7 @@ class Service:
         pass
 
     async def run(self) -> None:
+        gc.freeze()  # as service/main.py does
         self._watch_turns()
         before = resident()
         self._bus.publish(Changes(peers=self._peers))
