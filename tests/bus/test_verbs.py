@@ -26,6 +26,7 @@ from bmx7wg.bus.values import marshal
 from bmx7wg.bus.verbs import MAX_PENDING
 from bmx7wg.bus.wire import Flag, Kind
 from bmx7wg.core import staticpeers
+from bmx7wg.core.limits import MAX_CANDIDATES, MAX_NETWORKS, MAX_SEARCHES
 
 from .daemon import ROOT as TREE
 from .daemon import Daemon
@@ -128,6 +129,13 @@ def test_every_option_is_told_with_its_type() -> None:
         comment = text.partition(f'<method name="{method}">')[0].rpartition("<!--")[2]
         told = re.findall(r'"(\w+)"\s+(\w+)', comment)
         assert dict(told) == {name: signature for name, (_, signature, _) in known.items()}
+
+
+def test_the_bounds_are_told() -> None:
+    words = " ".join(SHIPPED.read_text().split())
+    assert f"At most {MAX_NETWORKS} offers." in words
+    assert f"At most {MAX_SEARCHES} searches." in words
+    assert f"the best {MAX_CANDIDATES} of them" in words
 
 
 def test_every_method_of_the_contract_is_there(daemon: Daemon, run_async) -> None:
