@@ -62,7 +62,7 @@ check-quick: ## what needs no package and no boot: style, tests (under 2 minutes
 	@tests/check --quick
 
 bench: ## all measurements of bench/
-	$(call install,$(RUN) $(PEERS) wireguard-tools)
+	$(call install,$(RUN) $(PEERS) $(BOOT) python3-matplotlib wireguard-tools)
 	@for bench in $$(find bench -maxdepth 1 -type f -executable | sort); do $$bench; done
 
 deb: ## the Debian packages and their source, in build/deb/
