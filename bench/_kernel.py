@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """What bench/kernel measures, where there is WireGuard in the kernel: as root, in a namespace.
 
-    unshare --net bench/_kernel.py RUNS SIZE…
+    PYTHONPATH=. unshare --net bench/_kernel.py RUNS
 
-The last line is JSON: the seconds of each case, and what the service takes at each SIZE.
+The last line is JSON: the seconds of each case.
 """
 
 from __future__ import annotations
@@ -15,44 +15,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from socket import if_nametoindex
 
-from _common import busy, resident
-
-from bmx7wg.bus.names import PEER, PROPERTIES, peer_path
 from bmx7wg.core.identity import generate_private_key, key_text
 from bmx7wg.core.model import DesiredDevice, DesiredPeer, Endpoint
 from bmx7wg.device.base import Device
 from bmx7wg.device.choose import open_device
-from bmx7wg.lab.mesh import Mesh
-from bmx7wg.lab.node import NAME, Node
-from bmx7wg.lab.topology import lan
-from tests.system.crowd import node_id
 
 DEVICE = "wgbench"
 UNDERLAY = "eth0"
 MANY, MORE = 1000, 5000
 CHANGED = 0.02  # of the peers, when some are
-SETTLE, WINDOW = 15.0, 20.0  # s until a crowd is known, and of looking at an idle service
-POLLS = 5
 
 Results = dict[str, list[float]]
 
 
 def main() -> None:
-    runs, *sizes = map(int, sys.argv[1:])
     for command in (
         f"ip link add {UNDERLAY} type veth peer name other",
         f"ip link set {UNDERLAY} up",
         "ip link set other up",
     ):
         run(command)
-    seconds = asyncio.run(compare(runs))
-    print(json.dumps({"seconds": seconds, "service": service(sizes)}))
+    print(json.dumps(asyncio.run(compare(int(sys.argv[1])))))
 
 
 # -- the device, beside wg and ip ------------------------------------------------------------
@@ -214,62 +203,6 @@ def configuration(device: DesiredDevice) -> str:
             f"AllowedIPs = {', '.join(map(str, peer.allowed_ips))}",
         ]
     return "\n".join(lines) + "\n"
-
-
-# -- the service, as the number of its peers grows -------------------------------------------
-
-
-def service(sizes: list[int]) -> list[Mapping[str, float]]:
-    """Memory and processor time of a service with so many neighbours; none of them answers."""
-    found: list[Mapping[str, float]] = []
-    with Mesh(lan(2)) as mesh:
-        node, crowd = mesh["n1"], mesh["n2"]
-        node.start()
-        node.wait_ready()
-        assert node.service
-        process, present = node.service.pid, 0
-        for size in sizes:
-            begun = busy(process)
-            join(node, crowd, present, size)
-            time.sleep(SETTLE)
-            joined = busy(process) - begun
-            begun = busy(process)
-            time.sleep(WINDOW)
-            idle = (busy(process) - begun) / WINDOW
-            figures = {
-                "peers": size,
-                "rss_mb": resident(process),
-                "join_s": joined,
-                "idle_percent": 100 * idle,
-                "poll_s": poll(node, process),
-            }
-            print(figures, flush=True)
-            found.append(figures)
-            present = size
-    return found
-
-
-def join(node: Node, crowd: Node, first: int, last: int) -> None:
-    """Announce nodes until the service has them all on the bus."""
-    deadline = time.monotonic() + 300
-    while not node.said("STATUS").startswith(f"{last} peers"):
-        assert time.monotonic() < deadline, node.said("STATUS")
-        command = f"/usr/bin/python3 -m tests.system.crowd eth0 join {first} {last}"
-        announced = crowd.namespace.spawn(command.split(), env=crowd.programs.environment())
-        announced.wait(120)
-        time.sleep(2)  # what is still in the queue
-
-
-def poll(node: Node, process: int) -> float:
-    """Processor time of the service when somebody reads a counter, the others fresh with it."""
-    peer = peer_path(node_id(0))
-    taken = []
-    for _ in range(POLLS):
-        time.sleep(1.1)  # counters that are younger are not read again
-        begun = busy(process)
-        node.bus.call(NAME, peer, PROPERTIES, "Get", "ss", PEER, "RxBytes")
-        taken.append(busy(process) - begun)
-    return sorted(taken)[POLLS // 2]
 
 
 if __name__ == "__main__":
