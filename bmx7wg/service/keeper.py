@@ -74,8 +74,10 @@ class DeviceKeeper:
         self._wake()
 
     def look_again(self) -> None:
-        """See whether the device is as it should be, in the next turn."""
+        """See whether the device is as it should be, in the next turn; try again what failed."""
         self._check_at = time.monotonic()
+        if self._due is not None:
+            self._due = self._check_at
         self._wake()
 
     async def tend(self, mesh: Mesh) -> None:
