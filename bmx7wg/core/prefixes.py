@@ -29,6 +29,21 @@ _RESERVED: Final[tuple[tuple[Network, str], ...]] = tuple(
     )
 )
 
+#: The same to compare with: least length, bits to leave out, the others, and what to say.
+_BITS: Final = {
+    version: tuple(
+        (
+            prefix.prefixlen,
+            bits := prefix.max_prefixlen - prefix.prefixlen,
+            int(prefix.network_address) >> bits,
+            f"{prefix} ({what})",
+        )
+        for prefix, what in _RESERVED
+        if prefix.version == version
+    )
+    for version in (4, 6)
+}
+
 
 def parse_prefix(text: str) -> Network:
     """Read ``10.1.0.0/16`` or ``2001:db8::/32``; ValueError says what is needed."""
@@ -57,9 +72,10 @@ def reserved(prefix: Network) -> str:
 
     A prefix that merely covers such a range may: the range's own routes are longer.
     """
-    for other, what in _RESERVED:
-        if inside(prefix, other):
-            return f"{other} ({what})"
+    address, length = int(prefix.network_address), prefix.prefixlen
+    for shortest, bits, shifted, what in _BITS[prefix.version]:
+        if length >= shortest and address >> bits == shifted:
+            return what
     return ""
 
 

@@ -187,10 +187,9 @@ class Selection:
         if before == node_id:
             return
         for changed in (before, node_id):
-            gateway = self._gateways.get(changed) if changed else None
-            for entry in self._entries.get(gateway.node_id, ()) if gateway else ():
-                if gateway and entry.place.key == key:
-                    self._rank_again(gateway, entry)
+            for entry in self._entries.get(changed, ()) if changed else ():
+                if changed and entry.place.key == key:
+                    self._weigh(changed, entry, chosen=changed == node_id)
 
     def recheck(self, keys: Iterable[Key] | None = None) -> None:
         """Ask again whether these prefixes (None: all) may be taken."""
@@ -362,6 +361,16 @@ class Selection:
         end_to_end = min(entry.quality, gateway.metric or UNKNOWN)
         worth = end_to_end * wish.search.rating * (wish.bonus if in_use else 100)
         return Rank(standing, -worth, gateway.node_id, wish.order, entry.length)
+
+    def _weigh(self, node_id: NodeId, entry: _Entry, *, chosen: bool) -> None:
+        """Count the hysteresis, or no longer, for one that carries its prefix or did so."""
+        place, gateway, before = entry.place, self._gateways[node_id], entry.rank
+        picked = not place.fresh and place.pick == before and place.ranks[0] == before
+        if chosen and picked and not place.area.barred:
+            # It only becomes better: nothing is to be chosen anew.
+            entry.rank = place.pick = place.ranks[0] = self._rank(gateway, entry)
+        else:
+            self._rank_again(gateway, entry)
 
     def _rank_again(self, gateway: Gateway, entry: _Entry) -> None:
         rank = self._rank(gateway, entry)
