@@ -85,7 +85,8 @@ def in_fish(home: Path) -> Complete:
     return complete
 
 
-# Each match is added through compadd; a replacement of it prints what it would add.
+# Each match is added through compadd; a replacement of it prints what it would add. The line is
+# typed once zsh's editor reads: before, the terminal would take Tab and Ctrl-U for its own.
 _ZSH = """
 zmodload zsh/zpty
 zpty z zsh -f -i
@@ -96,8 +97,9 @@ zpty -w z 'compadd() {
   (( $#found )) && print -rl -- "<"$^found">" >>@HOME@/found
   return 0
 }'
+zpty -w z 'ready() { print -r READY${:-NOW}; }'
 zpty -w z 'zle -C all list-choices _all; _all() { _main_complete; compstate[insert]=; }'
-zpty -w z 'bindkey "^I" all; : >@HOME@/found; print -r READY''NOW'
+zpty -w z 'bindkey "^I" all; : >@HOME@/found; zle -N zle-line-init ready'
 zpty -r -m z chunk '*READYNOW*'
 zpty -w -n z "@LINE@"$'\\t'
 zpty -w -n z $'\\C-u'
