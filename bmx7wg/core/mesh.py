@@ -8,12 +8,13 @@ out what `desired`, `due_probes` and `next_timeout` ask for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Interface
 from itertools import islice
 
-from .identity import NodeId, key_text, mesh_address, public_key
+from .adoption import Adoption
+from .identity import NodeId, mesh_address, public_key
 from .model import (
     ActualDevice,
     Announced,
@@ -21,8 +22,6 @@ from .model import (
     Applied,
     Changes,
     DesiredDevice,
-    DesiredPeer,
-    Endpoint,
     Offer,
     Origin,
     PathMetric,
@@ -37,11 +36,12 @@ from .model import (
 )
 from .networks import Networks
 from .peers import Peer, PeerTable
+from .peerview import current_endpoint, view
 from .roster import Roster
 from .sessions import Sessions
 from .settings import Settings
-from .silence import Silence
 from .states import WANTED
+from .vitality import Vitality
 
 MESH_PREFIX_LENGTH = 16  # one connected route serves every peer
 SHOWN_AT_ONCE = 250  # peers; to bring them to the bus takes 20 ms, and others wait meanwhile
@@ -66,9 +66,8 @@ class Mesh:
         self._static: set[NodeId] = set()
         self._roster = Roster(node_id, settings)
         self._networks = Networks(settings.config)
-        self._silence = Silence()
-        self._adopted: dict[bytes, DesiredPeer] = {}
-        self._adopted_until: float | None = None
+        self._vitality = Vitality(self._networks.failed, self._networks.works)
+        self._adoption = Adoption()
         self._underlay: tuple[str, ...] = ()
         self._seen: set[NodeId] = set()  # peers that somebody who looks knows of
         self._changed: set[NodeId] = set()
@@ -111,9 +110,8 @@ class Mesh:
             if observation.interfaces != self._underlay:
                 self._underlay = observation.interfaces
                 self._revision += 1
-            ready = observation.state is SourceState.READY
-            if ready and self._adopted and self._adopted_until is None:
-                self._adopted_until = now + self._settings.config.discovery.grace
+            if observation.state is SourceState.READY:
+                self._adoption.answered(now, self._settings.config.discovery.grace)
         elif isinstance(observation, Surroundings):
             self._networks.surround(observation, now)
         self._settle(now)
@@ -156,17 +154,10 @@ class Mesh:
         self._compare(now)
 
     def adopt(self, actual: ActualDevice, now: float) -> None:
-        """Keep the peers of a device that was there before us.
-
-        They stay until the source has answered and the grace time is over, or until a peer
-        that is announced takes their place.
-        """
-        for key, peer in actual.peers.items():
-            self._adopted[key] = DesiredPeer(
-                key, peer.preshared_key, peer.endpoint, peer.allowed_ips, peer.keepalive
-            )
+        """Keep the peers of a device that was there before us (adoption.py)."""
+        self._adoption.begin(actual)
         self._sessions.install(actual.peers, now, fresh=False)
-        self._networks.adopt(self._adopted.values(), self._roster.holder, now)
+        self._networks.adopt(self._adoption.peers, self._roster.holder, now)
         self._choose(now)
         self._revision += 1
 
@@ -199,23 +190,13 @@ class Mesh:
                 if key in shaken:
                     self._table.handshake(peer)
         self._switch(shaken, now)
-        self._listen(read, now)
+        watched = {self._roster.key_of(node_id): node_id for node_id in self._networks.watched()}
+        self._vitality.listen(watched, read, now)
         stalled = self._sessions.take_stalled()
         self._resting.update(key for key in stalled if self._can_rest(key))
         if self._resting or waiting != self._sessions.waiting():
             self._hurry(now)
         self._compare(now)
-
-    def _listen(self, read: Mapping[bytes, PeerStatistics], now: float) -> None:
-        """See whether those that carry networks, or failed to, answer."""
-        keys = [self._roster.key_of(node_id) for node_id in self._networks.watched()]
-        silent, answered = self._silence.look(keys, read, now)
-        for key in silent | answered:
-            node_id = self._roster.holder(key)
-            if node_id is not None and key in silent:
-                self._networks.failed(node_id, now)
-            elif node_id is not None:
-                self._networks.works(node_id, now)
 
     def _switch(self, shaken: set[bytes], now: float) -> None:
         """Follow peers to the keys that they announced and now use.
@@ -235,22 +216,24 @@ class Mesh:
         """Let time do its work."""
         self._hurried = None
         self._table.expire(now)
-        if self._adopted_until is not None and now >= self._adopted_until:
-            self._adopted.clear()
-            self._adopted_until = None
+        if self._adoption.expire(now):
             self._revision += 1
         self._settle(now)
         for node_id in self._networks.due_calls(now):
             self._sessions.probe_again(self._roster.key_of(node_id), now)
         self._choose(now)
 
-    def gateway_failed(self, node_id: NodeId, now: float) -> None:
-        """This peer does not answer: what it carries goes to the next best."""
-        self._networks.failed(node_id, now)
-
-    def gateway_works(self, node_id: NodeId, now: float) -> None:
-        """This peer answers (again)."""
-        self._networks.works(node_id, now)
+    def probed(self, node_id: NodeId, round_trip: float | None, now: float) -> None:
+        """What became of a probe of `due_measurements`: seconds, or None when it was lost."""
+        self._vitality.probed(node_id, round_trip, now)
+        for measured, metric in self._vitality.metrics().items():
+            peer = self._table.get(measured)
+            if peer is not None and peer.sighting.origin is not Origin.BMX7:  # which measures
+                self._table.measured(measured, metric, peer.hops)
+        peer = self._table.get(node_id)
+        if peer is not None and peer.state is PeerState.LOST:
+            self._table.touch(peer)  # whether it is lost as a gateway hangs on its answers
+        self._settle(now)
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -263,12 +246,7 @@ class Mesh:
         for key, peer in peers.items():
             if self._roster.holder(key) and self._sessions.waits_for(key):
                 peers[key] = replace(peer, endpoint=None)
-        taken = {prefix for peer in peers.values() for prefix in peer.allowed_ips}
-        for key, peer in self._adopted.items():
-            if key not in peers:
-                left = tuple(prefix for prefix in peer.allowed_ips if prefix not in taken)
-                if left or not peer.allowed_ips:
-                    peers[key] = replace(peer, allowed_ips=left)
+        self._adoption.add_to(peers)
         return DesiredDevice(
             name=device.name,
             private_key=self._settings.private_key,
@@ -298,14 +276,21 @@ class Mesh:
         """The routing tables of which `Surroundings` should tell."""
         return self._networks.tables
 
-    def gateways(self) -> dict[NodeId, bool]:
-        """The peers that offer something searched; true for those that carry it."""
-        return self._networks.searched()
+    @property
+    def chooses(self) -> bool:
+        """Whether there are gateways to choose among, so that metrics have to be fresh."""
+        return bool(self._networks.searched())
 
     def due_probes(self, now: float) -> list[IPv6Address]:
         """The mesh addresses to which one datagram should be sent now."""
         due = (self._roster.holder(key) for key in self._sessions.due_probes(now))
         return [a for a in (self._roster.address(node) for node in due if node) if a]
+
+    def due_measurements(self, now: float) -> list[tuple[NodeId, IPv6Address, float]]:
+        """Gateways to be measured: node, mesh address, seconds to wait for the answer."""
+        due = self._vitality.due_probes(now)
+        found = ((node_id, self.address(node_id), patience) for node_id, patience in due)
+        return [(node_id, address, wait) for node_id, address, wait in found if address]
 
     def address(self, node_id: NodeId) -> IPv6Address | None:
         """The mesh address of a peer that is in the device, None if it has none."""
@@ -316,7 +301,8 @@ class Mesh:
         times = (
             self._table.next_timeout(),
             self._sessions.next_probe(),
-            self._adopted_until,
+            self._vitality.next_probe(),
+            self._adoption.next_timeout(),
             self._hurried,
             self._networks.next_timeout(),
         )
@@ -324,7 +310,7 @@ class Mesh:
 
     def next_look(self) -> float | None:
         """When the device's counters should be read next."""
-        times = (self._sessions.next_look(), self._silence.next_look())
+        times = (self._sessions.next_look(), self._vitality.next_look())
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -430,54 +416,40 @@ class Mesh:
             self._sessions.evict((old_key,))
         if probe:
             self._sessions.probe_again(peer.public_key, now)
-        self._adopted.pop(peer.public_key, None)
-        endpoint = self._endpoint(peer)
-        self._networks.put(peer, endpoint.address if endpoint else None, now)
+        self._adoption.known(peer.public_key)
+        read = self._sessions.statistics(peer.public_key)
+        self._networks.put(
+            peer,
+            current_endpoint(read, peer.endpoint),
+            now,
+            lost=self._vitality.lost(peer, now),
+        )
 
     def _choose(self, now: float) -> None:
         """Let the networks go where they should."""
-        for node_id in self._networks.settle(now):
+        changed = self._networks.settle(now)
+        if changed is None:
+            return
+        self._vitality.follow(dict(self._measured()), now)
+        for node_id in changed:
             self._roster.carry(node_id, self._networks.carried_by(node_id))
             peer = self._table.get(node_id)
             if peer is not None:
                 self._changed.add(node_id)  # what it carries is shown
 
-    def _endpoint(self, peer: Peer) -> Endpoint | None:
-        read = self._sessions.statistics(peer.public_key)
-        return _current(read.endpoint if read else None, peer.endpoint)
+    def _measured(self) -> Iterator[tuple[NodeId, bool]]:
+        """The gateways whose ways are worth measuring; bmx7 knows those to who could carry."""
+        for node_id, in_use in self._networks.searched().items():
+            peer = self._table.get(node_id)
+            if peer is not None and self.address(node_id) is not None:
+                if in_use or peer.sighting.origin is not Origin.BMX7:
+                    yield node_id, in_use
 
     def _view(self, peer: Peer) -> PeerView:
-        key = peer.public_key
         in_device = peer.state in WANTED
-        read = self._sessions.statistics(key) if in_device else None
-        announced = peer.announcement
-        endpoint = _current(read.endpoint if read else None, peer.endpoint)
-        wanted = self._roster.get(peer.node_id) if in_device else None
-        return PeerView(
-            node_id=peer.node_id,
-            name=peer.name,
-            origin=peer.sighting.origin,
-            state=peer.state,
-            reason=peer.reason,
-            public_key=key_text(key) if key else "",
-            endpoint=str(endpoint) if endpoint else "",
-            address=str(self._roster.address(peer.node_id) or ""),
-            allowed_ips=tuple(str(prefix) for prefix in wanted.allowed_ips) if wanted else (),
-            offers=tuple((str(o.prefix), o.bandwidth) for o in announced.networks)
-            if announced
-            else (),
-            metric=peer.metric,
-            hops=peer.hops,
-            last_handshake=read.last_handshake // 1000 if read else 0,
-            rx_bytes=read.rx_bytes if read else 0,
-            tx_bytes=read.tx_bytes if read else 0,
+        return view(
+            peer,
+            address=self._roster.address(peer.node_id),
+            wanted=self._roster.get(peer.node_id) if in_device else None,
+            read=self._sessions.statistics(peer.public_key) if in_device else None,
         )
-
-
-def _current(roamed: Endpoint | None, announced: Endpoint | None) -> Endpoint | None:
-    """Where a peer is: the device knows best, but may not know the interface of an address."""
-    if roamed is None:
-        return announced
-    if announced is not None and announced.address == roamed.address:
-        return replace(announced, port=roamed.port)
-    return roamed

@@ -17,10 +17,10 @@ from .config import Config
 from .identity import NodeId
 from .limits import ADOPTED_HOLD, MAIN_TABLE, MAX_BANDWIDTH, MAX_CANDIDATES, MAX_OFFERS
 from .model import (
-    Address,
     DesiredPeer,
     DesiredRoute,
     DesiredRule,
+    Endpoint,
     Network,
     NetworkView,
     Offer,
@@ -111,10 +111,13 @@ class Networks:
 
     # -- what the peers say -----------------------------------------------------------------------
 
-    def put(self, peer: Peer, endpoint: Address | None, now: float) -> None:
-        """A peer that is wanted in the device, as it is now; its packets come from *endpoint*."""
+    def put(self, peer: Peer, endpoint: Endpoint | None, now: float, *, lost: bool) -> None:
+        """A peer that is wanted in the device, as it is now; its packets come from *endpoint*.
+
+        *lost*: it is not to be counted on any more.
+        """
         node_id = peer.node_id
-        answers_from = endpoint if peer.state in _ANSWERING else None
+        answers_from = endpoint.address if endpoint and peer.state in _ANSWERING else None
         self._recheck(self._refusals.endpoint(node_id, answers_from), now)
         offers = peer.announcement.networks if peer.announcement else ()
         if not offers or not self._config.searches:
@@ -122,7 +125,7 @@ class Networks:
             return
         if peer.state in _ANSWERING:
             self._standings.proven(node_id)
-        if peer.state is PeerState.LOST:
+        if lost:
             self._standings.lost(node_id, now)
         else:
             self._standings.announced(node_id)
@@ -220,14 +223,17 @@ class Networks:
             self._stand(node_id, now)
         return asked
 
-    def settle(self, now: float) -> Collection[NodeId]:
-        """Decide. Returns the peers that now carry something else than before."""
+    def settle(self, now: float) -> Collection[NodeId] | None:
+        """Decide. Returns the peers that now carry something else than before.
+
+        None if there was nothing to decide.
+        """
         if self._adopted_until is not None and now >= self._adopted_until:
             self._adopted_until = None
             for stand_in in tuple(self._adopted):
                 self._leave(stand_in, now)
         if self._due is None:
-            return ()
+            return None
         self._due = None
         changed: set[NodeId] = set()
         for _ in range(_ROUNDS):

@@ -60,12 +60,20 @@ class World:
         self.counters: dict[bytes, tuple[int, int, int]] = {}  # handshake, received, sent
         self.installed: frozenset[bytes] = frozenset()
         self.moves = 0
+        self.asked: set[NodeId] = set()  # probes that are under way
+        self.round_trips: dict[int, float | None] = {}  # what becomes of them; None: lost
 
-    def announce(self, number: int, *prefixes: Network, at: str = "fe80::1") -> World:
+    def announce(
+        self,
+        number: int,
+        *prefixes: Network,
+        at: str = "fe80::1",
+        origin: Origin = Origin.LINK,
+    ) -> World:
         offers = tuple(Offer(prefix, 10**9) for prefix in prefixes)
         said = Announcement(key(number), name=f"n{number}", networks=offers)
         endpoint = Endpoint(ip_address(at), 6277, 3 if at.startswith("fe80") else 0)
-        self.mesh.observe(Announced(node(number), Origin.LINK, said, endpoint), self.now)
+        self.mesh.observe(Announced(node(number), origin, said, endpoint), self.now)
         return self
 
     def gateway(self, number: int, *prefixes: Network, metric: int = 0) -> World:
@@ -76,8 +84,8 @@ class World:
         self.counters[key(number)] = (WALL, 100, 100)
         return self.turn()
 
-    def withdraw(self, number: int) -> World:
-        self.mesh.observe(Withdrawn(node(number), Origin.LINK, "goodbye"), self.now)
+    def withdraw(self, number: int, *, origin: Origin = Origin.LINK) -> World:
+        self.mesh.observe(Withdrawn(node(number), origin, "goodbye"), self.now)
         return self.turn()
 
     def traffic(self, number: int, *, sent: int = 0, received: int = 0) -> None:
@@ -95,6 +103,11 @@ class World:
             self.mesh.applied(Applied(7, 6277, 1420, keys, keys - before, 1), self.now)
             self.installed = keys
             self.mesh.due_probes(self.now)
+            self.asked.update(asked for asked, _, _ in self.mesh.due_measurements(self.now))
+            for number, round_trip in self.round_trips.items():
+                if node(number) in self.asked:
+                    self.asked.discard(node(number))
+                    self.mesh.probed(node(number), round_trip, self.now)
             wall = WALL + round(self.now * 1e9)
             read = {
                 key: PeerStatistics(*self.counters.get(key, (0, 0, 0))) for key in desired.peers
@@ -240,7 +253,6 @@ def test_a_refusal_comes_and_goes_with_its_reason() -> None:
     assert world.carrier(TEN) == 2, "anybody can say so"
     world.counters[key(3)] = (WALL, 1, 1)
     world.now += 1
-    world.mesh.gateway_works(node(3), world.now)
     world.wait(1)
     assert world.carrier(TEN) == 0, "there is a session with it"
     world.announce(3, at="fe80::3").turn()
@@ -304,18 +316,48 @@ def test_traffic_without_an_answer_fails_a_gateway() -> None:
     assert world.carrier(FOUR) == 2
 
 
-def test_a_gateway_that_is_told_to_have_failed() -> None:
-    world = World(Search(FOUR)).gateway(2, FOUR, metric=9000).gateway(3, FOUR, metric=1000)
-    world.mesh.gateway_failed(node(2), world.now)
-    due = world.mesh.next_timeout()
-    assert due is not None and due <= world.now
-    assert world.turn().carrier(FOUR) == 3
-    world.mesh.gateway_failed(node(3), world.now)
-    assert world.turn().carrier(FOUR) == 3, "none is better: it stays"
-    world.mesh.gateway_works(node(2), world.now)
-    assert world.turn().carrier(FOUR) == 2, "one that answers is"
-    world.mesh.gateway_failed(node(9), world.now)
-    world.mesh.gateway_works(node(9), world.now)
+def test_a_gateway_that_answers_no_probe_is_left() -> None:
+    world = World(Search(FOUR)).gateway(2, FOUR).gateway(3, FOUR)
+    world.round_trips = {2: 0.02, 3: 0.02}
+    world.wait(60)
+    assert world.carrier(FOUR) == 2, "as good as the other"
+    world.round_trips[2] = None
+    world.wait(4)
+    assert world.carrier(FOUR) == 3 and world.why(FOUR, 2) == "it does not answer"
+    world.round_trips[3] = None
+    world.wait(4)
+    assert world.carrier(FOUR) == 3, "none is better: it stays"
+    world.round_trips[2] = 0.02
+    world.wait(20)
+    assert world.carrier(FOUR) == 2, "one that answers is"
+
+
+def test_the_shorter_way_wins_by_more_than_the_hysteresis() -> None:
+    world = World(Search(FOUR)).gateway(2, FOUR).gateway(3, FOUR)
+    world.round_trips = {2: 0.02, 3: 0.018}
+    world.wait(120)
+    assert world.carrier(FOUR) == 2 and world.moves == 1
+    world.round_trips[2] = 0.2
+    world.wait(60)
+    assert world.carrier(FOUR) == 3 and world.moves == 2
+
+
+def test_who_bmx7_loses_is_asked_before_it_is_left() -> None:
+    world = World(Search(FOUR))
+    for number in (2, 3):
+        world.announce(number, FOUR, origin=Origin.BMX7)
+        world.mesh.observe(PathMetric(node(number), 9000, 1), world.now)
+        world.counters[key(number)] = (WALL, 100, 100)
+        world.turn()
+    world.round_trips = {2: 0.02, 3: 0.02}
+    world.wait(30)
+    assert world.carrier(FOUR) == 2
+    world.withdraw(2, origin=Origin.BMX7).wait(30)
+    assert world.carrier(FOUR) == 2, "it answers"
+    assert world.moves == 1
+    world.round_trips[2] = None
+    world.wait(5)
+    assert world.carrier(FOUR) == 3
 
 
 def test_who_never_had_a_handshake_comes_last() -> None:
