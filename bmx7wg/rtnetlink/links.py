@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Any, Final
 
@@ -132,7 +133,9 @@ def encode_address(index: int, interface: Interface, flags: int = 0, protocol: i
     return body + (struct.pack("=HHB3x", 5, _IFA_PROTO, protocol) if protocol else b"")
 
 
+@lru_cache(maxsize=1024)
 def decode_link(body: bytes) -> Link:
+    """Messages without counters stay the same for as long as the link does."""
     message = _decode(_ifinfmsg, body)
     info = message.get_attr("IFLA_LINKINFO")
     return Link(

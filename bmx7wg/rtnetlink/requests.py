@@ -44,6 +44,7 @@ from .routes import (
 # linux/rtnetlink.h
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
+_NO_COUNTERS: Final = {"IFLA_EXT_MASK": 1 << 3}  # RTEXT_FILTER_SKIP_STATS
 
 # linux/if_link.h
 _IFLA_TARGET_NETNSID: Final = 46
@@ -63,14 +64,16 @@ class Rtnetlink(Netlink):
         super().__init__(socket.NETLINK_ROUTE)
 
     def links(self) -> list[Link]:
-        return [decode_link(b) for b in self.request(_RTM_GETLINK, encode_link(), F_DUMP)]
+        return [
+            decode_link(b) for b in self.request(_RTM_GETLINK, encode_link(_NO_COUNTERS), F_DUMP)
+        ]
 
     def link(self, which: str | int) -> Link | None:
         """A link by name or index, None if there is none."""
-        words = {"IFLA_IFNAME": which} if isinstance(which, str) else {}
+        name = {"IFLA_IFNAME": which} if isinstance(which, str) else {}
         index = 0 if isinstance(which, str) else which
         try:
-            replies = self.request(_RTM_GETLINK, encode_link(words, index=index))
+            replies = self.request(_RTM_GETLINK, encode_link(name | _NO_COUNTERS, index=index))
         except NetlinkError as error:
             if error.errno == errno.ENODEV:
                 return None
