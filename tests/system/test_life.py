@@ -127,8 +127,9 @@ def test_its_autopkgtests_pass(container: Container, own_tunnel: str) -> None:
     )
     summary = (container.root / "srv/log/summary").read_text()
     print(summary)
-    if done.status != 0:
-        print(done.output)
-    assert done.status == 0
-    assert [line.split() for line in summary.splitlines()] == [[name, "PASS"] for name in TESTS]
+    print(done.output)
+    passed = {line.split()[0] for line in summary.splitlines() if line.split()[1] == "PASS"}
+    assert passed == set(TESTS)
+    # Newer ones tell of "wireguard" as skipped though it was not chosen, and say so with a 2.
+    assert done.status in (0, 2)
     assert own(container) == own_tunnel
