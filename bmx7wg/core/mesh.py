@@ -279,7 +279,7 @@ class Mesh:
     @property
     def chooses(self) -> bool:
         """Whether there are gateways to choose among, so that metrics have to be fresh."""
-        return bool(self._networks.searched())
+        return self._networks.chooses
 
     def due_probes(self, now: float) -> list[IPv6Address]:
         """The mesh addresses to which one datagram should be sent now."""

@@ -154,6 +154,11 @@ class Networks:
         """The peers that carry something, and those that are waited for to do so again."""
         return frozenset((*self._by_node, *self._standings.suspects))
 
+    @property
+    def chooses(self) -> bool:
+        """Whether anybody offers something searched."""
+        return bool(self._selection.gateways())
+
     def searched(self) -> dict[NodeId, bool]:
         """The peers that offer something searched; true for those that carry it."""
         return {

@@ -33,7 +33,7 @@ _NEWS: Final = 0.1  # a metric that moved by less than this share is not told
 class _Path:
     in_use: bool
     due: float
-    asked: bool = False  # a probe is under way
+    asked: float | None = None  # when; a probe is under way
     suspect: bool = False
     failed: bool = False
     lost: int = 0  # in a row
@@ -79,24 +79,25 @@ class PathMeter:
         """Whom to probe now, and how many seconds to wait for the answer."""
         found = []
         for node_id, path in self._paths.items():
-            if not path.asked and now >= path.due:
-                path.asked = True
-                found.append((node_id, PATIENCE_IF_SUSPECT if path.suspect else PATIENCE))
+            if path.asked is None and now >= path.due:
+                path.asked = now
+                found.append((node_id, _patience(path)))
         return found
 
     def probed(self, node_id: NodeId, round_trip: float | None, now: float) -> None:
         """A probe came back after so many seconds; None: it did not."""
         path = self._paths.get(node_id)
-        if path is None or not path.asked:
+        if path is None or path.asked is None:
             return
-        path.asked = False
+        asked, path.asked = path.asked, None
         arrived = round_trip is not None
         path.arrived += _SMOOTHING * (arrived - path.arrived)
         if round_trip is None:
             path.lost += 1
             most = LOST_IF_SUSPECT if path.suspect else LOST_IN_A_ROW
             path.failed = path.failed or path.lost >= most
-            path.due = now + self._interval(path) if path.failed else now
+            # One that could not even be sent is no reason to hurry.
+            path.due = now + self._interval(path) if path.failed else asked + _patience(path)
             return
         path.lost, path.failed = 0, False
         if not path.answered:
@@ -129,7 +130,7 @@ class PathMeter:
 
     def next_due(self) -> float | None:
         """When `due` has somebody next."""
-        return min((path.due for path in self._paths.values() if not path.asked), default=None)
+        return min((path.due for path in self._paths.values() if path.asked is None), default=None)
 
     def _interval(self, path: _Path) -> float:
         if path.in_use:
@@ -141,3 +142,7 @@ def _metric(path: _Path) -> int:
     if path.round_trip is None:
         return 0
     return round(path.arrived**2 * _WINDOW / max(path.round_trip, _SHORTEST))
+
+
+def _patience(path: _Path) -> float:
+    return PATIENCE_IF_SUSPECT if path.suspect else PATIENCE

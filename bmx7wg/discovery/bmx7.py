@@ -84,9 +84,11 @@ class Bmx7Source:
         self._wake.set()
 
     def follow_metrics(self, wanted: bool) -> None:
-        self._refresh = self._timings.follow if wanted else self._timings.refresh
-        self._look_at = min(self._look_at, monotonic() + self._refresh)
-        self._wake.set()
+        refresh = self._timings.follow if wanted else self._timings.refresh
+        if refresh != self._refresh:
+            self._refresh = refresh
+            self._look_at = min(self._look_at, monotonic() + refresh)
+            self._wake.set()
 
     async def resync(self) -> None:
         self._publisher.forgotten()

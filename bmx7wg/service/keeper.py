@@ -6,14 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from ipaddress import IPv6Address
 
 from ..core.backoff import Backoff
-from ..core.identity import key_text, public_key
+from ..core.identity import NodeId, key_text, public_key
 from ..core.mesh import Mesh
 from ..core.model import Applied, DesiredDevice, DeviceView
 from ..device.base import Device, DeviceError
 from . import journal
+from .meter import Meter
 from .repairs import Repairs
 
 log = logging.getLogger("bmx7wg.device")
@@ -38,6 +40,7 @@ class DeviceKeeper:
     ) -> None:
         self._open, self._problem, self._wake = opener, problem, wake
         self._device: Device | None = None
+        self._meter = Meter(self.measure)
         self._lock = asyncio.Lock()
         self._revision = -1  # of the mesh, as applied last
         self._repairs = Repairs(time.monotonic())
@@ -91,6 +94,8 @@ class DeviceKeeper:
         if self._device is not None and self.applied is not None:
             for address in mesh.due_probes(time.monotonic()):
                 self._device.probe(address)
+        for node_id, way, patience in mesh.due_measurements(time.monotonic()):
+            self._meter.probe(way, patience, partial(self._measured, mesh, node_id))
 
     async def look(self, mesh: Mesh) -> None:
         """Read the counters and handshakes."""
@@ -104,6 +109,10 @@ class DeviceKeeper:
                 read = {}
         mesh.statistics(read, time.monotonic(), time.time_ns())
 
+    def _measured(self, mesh: Mesh, node_id: NodeId, round_trip: float | None) -> None:
+        mesh.probed(node_id, round_trip, time.monotonic())
+        self._wake()
+
     async def measure(self, address: IPv6Address) -> float:
         """Seconds to a mesh address and back; TimeoutError without an answer or a device."""
         if self._device is None:
@@ -112,6 +121,7 @@ class DeviceKeeper:
 
     async def end(self, *, remove: bool) -> None:
         """Let go of the device; take it away, or leave it to the next one as it is."""
+        await self._meter.close()
         async with self._lock:
             if self._device is None:
                 return

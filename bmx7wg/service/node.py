@@ -287,6 +287,7 @@ class Node:
         if self._mesh is None:
             return
         self._parts.surroundings.look_for(self._mesh.tables())
+        self._parts.source.follow_metrics(self._mesh.chooses)
         config, sentence = self._settings.config.device, ""
         if self._surroundings is not None and not config.forward:
             offers, forwarded = self._mesh.offers(), self._surroundings.forwarding

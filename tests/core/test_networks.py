@@ -322,10 +322,10 @@ def test_a_gateway_that_answers_no_probe_is_left() -> None:
     world.wait(60)
     assert world.carrier(FOUR) == 2, "as good as the other"
     world.round_trips[2] = None
-    world.wait(4)
+    world.wait(15)
     assert world.carrier(FOUR) == 3 and world.why(FOUR, 2) == "it does not answer"
     world.round_trips[3] = None
-    world.wait(4)
+    world.wait(15)
     assert world.carrier(FOUR) == 3, "none is better: it stays"
     world.round_trips[2] = 0.02
     world.wait(20)
