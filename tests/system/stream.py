@@ -17,10 +17,13 @@ import sys
 import time
 
 RATE = 1000  # per s
-# Packets at once after this process had to wait for the processor. All that are due would overrun
-# the queues between the nodes, which are not what is measured.
-BURST = 50
-BUFFER = 4 * 1024 * 1024  # bytes for answers, for the same reason
+# On a busy machine a process waits for the processor for half a second. What is sent then would
+# overrun the queues between the nodes, which are not what is measured: so no more than this many
+# packets are on their way or sent at once. One without an answer after PATIENCE seconds is none of
+# them any more.
+WINDOW = 100
+PATIENCE = 1.0
+BUFFER = 4 * 1024 * 1024  # bytes for answers
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 GRACE = 5.0  # s for the last answers
 REQUEST, REPLY = 128, 129  # RFC 4443 section 4
@@ -34,6 +37,7 @@ class Stream:
     def __init__(self, address: str) -> None:
         self.address = address
         self.waiting: dict[int, float] = {}  # when sent, by number
+        self.late: dict[int, float] = {}
         self.sent = self.refused = 0
         self.longest = 0.0
         self.stopped = False
@@ -45,13 +49,24 @@ class Stream:
         due = time.monotonic()
         while not self.stopped:
             self.receive(due - time.monotonic())
-            due = max(due, time.monotonic() - BURST / RATE)
+            self.give_up()
+            due = max(due, time.monotonic() - WINDOW / RATE)
             while due <= time.monotonic():
-                self.send()
+                if len(self.waiting) < WINDOW:
+                    self.send()
                 due += 1 / RATE
         end = time.monotonic() + GRACE
-        while self.waiting and time.monotonic() < end:
+        while (self.waiting or self.late) and time.monotonic() < end:
             self.receive(end - time.monotonic())
+
+    def give_up(self) -> None:
+        """Wait for the oldest no more; their answers still count."""
+        now = time.monotonic()
+        while self.waiting:
+            number, sent = next(iter(self.waiting.items()))
+            if sent > now - PATIENCE:
+                break
+            self.late[number] = self.waiting.pop(number)
 
     def send(self) -> None:
         number = self.sent
@@ -71,15 +86,18 @@ class Stream:
         if len(packet) != _PACKET.size:
             return
         kind, _, _, identifier, _, number = _PACKET.unpack(packet)
-        if (kind, identifier) == (REPLY, IDENTIFIER) and number in self.waiting:
-            self.longest = max(self.longest, time.monotonic() - self.waiting.pop(number))
+        if (kind, identifier) != (REPLY, IDENTIFIER):
+            return
+        sent = self.waiting.pop(number, None) or self.late.pop(number, None)
+        if sent is not None:
+            self.longest = max(self.longest, time.monotonic() - sent)
             if number == 0:
                 print("sending", flush=True)
 
     def result(self) -> dict[str, int]:
         return {
             "sent": self.sent,
-            "lost": len(self.waiting),
+            "lost": len(self.waiting) + len(self.late),
             "refused": self.refused,
             "longest_ms": round(self.longest * 1000),
         }
