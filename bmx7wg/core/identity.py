@@ -31,6 +31,8 @@ class NodeId(bytes):
     Text is 56 hexadecimal digits, printed in upper case as bmx7 does.
     """
 
+    __slots__ = ()  # there are several of each peer
+
     SIZE: Final = 28
 
     def __new__(cls, raw: bytes) -> NodeId:
