@@ -22,7 +22,7 @@ BUILD := build-essential debhelper dh-python dpkg-dev pybuild-plugin-pyproject p
 	python3-docutils python3-setuptools python3-wheel
 RUN := dbus-daemon iproute2 iputils-ping python3-cryptography python3-dbus-next python3-pyroute2 \
 	python3-systemd wireguard-go
-CHECK := black codespell fish flake8 isort libxml2-utils lintian man-db mypy nftables \
+CHECK := black codespell fish flake8 isort libxml2-utils locales man-db mypy nftables \
 	python3-hypothesis python3-pytest python3-pytest-xdist systemd wireguard-tools zsh
 BOOT := e2fsprogs mmdebstrap qemu-system-x86 systemd-container
 REPO := apt-utils gpg gpg-agent
