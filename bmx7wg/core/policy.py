@@ -67,8 +67,7 @@ class Route:
     metric: int
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """Who carries a prefix, and the routes that lead to it."""
 
     gateway: NodeId
@@ -113,24 +112,36 @@ class Group(NamedTuple):
 class Wish:
     """A search, made ready to be compared with many offers."""
 
-    __slots__ = ("search", "order", "key", "group", "low", "high", "bonus", "picky", "_name")
+    __slots__ = (
+        "search",
+        "order",
+        "key",
+        "group",
+        "route",
+        "low",
+        "high",
+        "bonus",
+        "picky",
+        "name",
+    )
 
     def __init__(self, search: Search, order: int) -> None:
         self.search = search
         self.order = order  # among searches; decides between two that are equal otherwise
         self.key = Key.of(search.network)
         self.group = Group(search.rule, search.metric, search.network.version)
+        self.route = Route(search.table, search.metric)
         self.low, self.high = shortest(search), search.max_prefix_length
         self.bonus = 100 + search.hysteresis
         self.picky = bool(search.gateway_name) or search.gateway_id is not None
-        self._name = search.gateway_name.lower()
+        self.name = search.gateway_name.lower()
 
     def allows(self, gateway: Gateway) -> bool:
         """Whether the search is content with this gateway."""
         wanted = self.search.gateway_id
         if wanted is not None and gateway.node_id != wanted:
             return False
-        return not self._name or gateway.name.lower() == self._name
+        return not self.name or gateway.name.lower() == self.name
 
     def quality(self, bandwidth: int) -> int:
         return UNLIMITED if bandwidth >= self.search.min_bandwidth else bandwidth

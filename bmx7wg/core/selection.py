@@ -7,12 +7,15 @@ here goes through everything: what changes is noted where it counts, and settled
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from .identity import NodeId
 from .model import Network, Search
 from .policy import UNKNOWN, Choice, Gateway, Group, Key, Route, Standing, Wish, Wishes
+
+
+_NOTHING: Final[Mapping[Key, tuple[_Entry, ...]]] = {}  # of one who offers nothing searched
 
 
 class Rank(NamedTuple):
@@ -91,17 +94,19 @@ class _Area:
         self.group = group
         self.after: list[_Area] = []  # the areas that choose after this one
         self.places: dict[Key, _Place] = {}
-        self.touched: set[Key] = set()
+        self.touched: set[_Place] = set()
         #: Whether some search forbids overlaps; if none does, no prefix bars another.
         self.barred = any(
             not (wish.search.allow_overlap and wish.search.break_overlap) for wish in wishes
         )
         self._lengths: dict[int, int] = {}  # how many prefixes of each length there are
+        self._longest = 0  # that there ever was
         self._sorted: list[Key] | None = None
 
     def add(self, place: _Place) -> None:
         self.places[place.key] = place
         self._lengths[place.key.length] = self._lengths.get(place.key.length, 0) + 1
+        self._longest = max(self._longest, place.key.length)
         self._sorted = None
 
     def remove(self, place: _Place) -> None:
@@ -116,12 +121,14 @@ class _Area:
                 if place is not None:
                     yield place
 
-    def below(self, key: Key) -> list[Key]:
+    def below(self, key: Key) -> Collection[_Place]:
+        if key.length >= self._longest:
+            return ()
         if self._sorted is None:
             self._sorted = sorted(self.places)
         first = bisect_right(self._sorted, key)
         end = Key(key.last + 1, -1, key.version)
-        return self._sorted[first : bisect_left(self._sorted, end)]
+        return [self.places[k] for k in self._sorted[first : bisect_left(self._sorted, end)]]
 
 
 class Situation(NamedTuple):
@@ -150,11 +157,14 @@ class Selection:
             by_group.setdefault(wish.group, []).append(wish)
         #: In the order in which they choose.
         self._areas = {group: _Area(group, by_group[group]) for group in sorted(by_group)}
-        areas = list(self._areas.values())
-        for number, area in enumerate(areas, 1):
-            area.after = areas[number:]
+        self._by_version: dict[int, list[_Area]] = {4: [], 6: []}
+        for group, area in self._areas.items():
+            areas = self._by_version[group.version]
+            for before in areas:
+                before.after.append(area)
+            areas.append(area)
         self._gateways: dict[NodeId, Gateway] = {}
-        self._entries: dict[NodeId, list[_Entry]] = {}
+        self._entries: dict[NodeId, dict[Key, tuple[_Entry, ...]]] = {}
         self._in_use: dict[Key, NodeId] = {}
         self._bound: dict[Key, tuple[Group, NodeId]] = {}  # as in WireGuard's trie
 
@@ -171,8 +181,9 @@ class Selection:
             self._enter(gateway)
             return
         self._gateways[gateway.node_id] = gateway
-        for entry in self._entries.get(gateway.node_id, ()):
-            self._rank_again(gateway, entry)
+        for entries in self._entries.get(gateway.node_id, _NOTHING).values():
+            for entry in entries:
+                self._rank_again(gateway, entry)
 
     def drop(self, node_id: NodeId) -> None:
         """This node offers nothing any more."""
@@ -187,8 +198,8 @@ class Selection:
         if before == node_id:
             return
         for changed in (before, node_id):
-            for entry in self._entries.get(changed, ()) if changed else ():
-                if changed and entry.place.key == key:
+            if changed is not None:
+                for entry in self._entries.get(changed, _NOTHING).get(key, ()):
                     self._weigh(changed, entry, chosen=changed == node_id)
 
     def recheck(self, keys: Iterable[Key] | None = None) -> None:
@@ -201,7 +212,7 @@ class Selection:
                 refusal = self._refusal(place.prefix)
                 if refusal != place.refusal:
                     place.refusal = refusal
-                    area.touched.add(key)
+                    area.touched.add(place)
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -227,16 +238,20 @@ class Selection:
         bound = self._bound.get(key)
         if bound is None:
             return None
-        routes = []
-        for group, area in self._areas.items():
+        routes: list[Route] = []
+        for area in self._by_version[key.version]:
             place = area.places.get(key)
-            if place is not None and place.kept is not None:
-                routes.append(Route(self._wishes[place.kept.order].search.table, group.metric))
-        return Choice(bound[1], tuple(dict.fromkeys(routes)))
+            kept = place.kept if place is not None else None
+            if kept is not None:
+                route = self._wishes[kept.order].route
+                if route not in routes:
+                    routes.append(route)
+        return Choice(bound[1], tuple(routes))
 
     def situation(self, key: Key, most: int) -> Situation | None:
         """What the group that carries this prefix chose from, or the first group that would."""
-        places = [area.places[key] for area in self._areas.values() if key in area.places]
+        areas = self._by_version[key.version]
+        places = [area.places[key] for area in areas if key in area.places]
         if not places:
             return None
         bound = self._bound.get(key)
@@ -255,14 +270,13 @@ class Selection:
             left_to=place.blocker.prefix if place.blocker else None,
             refusal=place.refusal,
             bonus=leading.bonus,
-            route=Route(leading.search.table, place.area.group.metric),
+            route=leading.route,
         )
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _settle(self, area: _Area) -> list[_Place]:
-        touched = [area.places[key] for key in area.touched if key in area.places]
-        area.touched.clear()
+    def _settle(self, area: _Area) -> Collection[_Place]:
+        touched, area.touched = area.touched, set()
         changed: list[_Place] = []  # those with another pick
         for place in touched:
             if place.fresh is not None:
@@ -272,7 +286,7 @@ class Selection:
             if pick != place.pick:
                 place.pick = pick
                 changed.append(place)
-        concerned = self._block(area, changed) + touched if area.barred else touched
+        concerned = touched | self._block(area, changed) if area.barred else touched
         for place in concerned:
             self._bind(place)
         for place in touched:
@@ -280,11 +294,11 @@ class Selection:
                 area.remove(place)
         return concerned
 
-    def _block(self, area: _Area, changed: Iterable[_Place]) -> list[_Place]:
+    def _block(self, area: _Area, changed: Iterable[_Place]) -> set[_Place]:
         """Look again at what these bar, and what bars them; returns all that was looked at."""
-        keys = {place.key for place in changed}
-        keys.update(*(area.below(key) for key in tuple(keys)))
-        places = [area.places[key] for key in keys]
+        places = set(changed)
+        for place in changed:
+            places.update(area.below(place.key))
         for place in places:
             place.blocker = self._blocker(place)
         return places
@@ -321,11 +335,12 @@ class Selection:
         else:
             return
         for area in place.area.after:
-            if key in area.places:
-                area.touched.add(key)
+            other = area.places.get(key)
+            if other is not None:
+                area.touched.add(other)
 
     def _enter(self, gateway: Gateway) -> None:
-        entries = []
+        entries: dict[Key, tuple[_Entry, ...]] = {}
         for offer in gateway.offers:
             offered = Key.of(offer.prefix)
             for wish in self._wishes.matching(offered):
@@ -343,30 +358,34 @@ class Selection:
                 entry = _Entry(place, wish, wish.quality(offer.bandwidth), offered.length)
                 entry.rank = self._rank(gateway, entry)
                 place.add(entry.rank)
-                area.touched.add(key)
-                entries.append(entry)
+                area.touched.add(place)
+                entries[key] = (*entries.get(key, ()), entry)
         if entries:
             self._entries[gateway.node_id] = entries
 
     def _forget(self, node_id: NodeId) -> None:
-        for entry in self._entries.pop(node_id, ()):
-            entry.place.remove(entry.rank)
-            entry.place.area.touched.add(entry.place.key)
+        for entries in self._entries.pop(node_id, _NOTHING).values():
+            for entry in entries:
+                entry.place.remove(entry.rank)
+                entry.place.area.touched.add(entry.place)
 
     def _rank(self, gateway: Gateway, entry: _Entry) -> Rank:
-        in_use = self._in_use.get(entry.place.key) == gateway.node_id
-        wish, standing = entry.wish, 2 * gateway.standing
-        if in_use and gateway.standing >= Standing.DOUBTFUL:
-            standing -= 1
+        wish, standing, bonus = entry.wish, 2 * gateway.standing, 100
+        if self._in_use.get(entry.place.key) == gateway.node_id:
+            bonus = wish.bonus
+            if gateway.standing >= Standing.DOUBTFUL:
+                standing -= 1
         end_to_end = min(entry.quality, gateway.metric or UNKNOWN)
-        worth = end_to_end * wish.search.rating * (wish.bonus if in_use else 100)
+        worth = end_to_end * wish.search.rating * bonus
         return Rank(standing, -worth, gateway.node_id, wish.order, entry.length)
 
     def _weigh(self, node_id: NodeId, entry: _Entry, *, chosen: bool) -> None:
         """Count the hysteresis, or no longer, for one that carries its prefix or did so."""
-        place, gateway, before = entry.place, self._gateways[node_id], entry.rank
-        picked = not place.fresh and place.pick == before and place.ranks[0] == before
-        if chosen and picked and not place.area.barred:
+        place, area, before = entry.place, entry.place.area, entry.rank
+        gateway = self._gateways[node_id]
+        picked = not place.fresh and place.pick is before and place.ranks[0] is before
+        alone = not area.barred or (place.blocker is None and not area.below(place.key))
+        if chosen and picked and alone:
             # It only becomes better: nothing is to be chosen anew.
             entry.rank = place.pick = place.ranks[0] = self._rank(gateway, entry)
         else:
@@ -374,7 +393,7 @@ class Selection:
 
     def _rank_again(self, gateway: Gateway, entry: _Entry) -> None:
         rank = self._rank(gateway, entry)
-        entry.place.area.touched.add(entry.place.key)  # what is said of it may differ
+        entry.place.area.touched.add(entry.place)  # what is said of it may differ
         if rank != entry.rank:
             entry.place.remove(entry.rank)
             entry.place.add(rank)
