@@ -26,7 +26,8 @@ from bmx7wg.core.model import (
     Endpoint,
 )
 from bmx7wg.core.plan import plan
-from bmx7wg.device.fake import after, in_order
+
+from ..memory import after, in_order
 
 SECOND = 1_000_000_000
 NOW = 1_000_000 * SECOND

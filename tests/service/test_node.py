@@ -36,10 +36,11 @@ from bmx7wg.core.model import (
 )
 from bmx7wg.core.settings import Settings
 from bmx7wg.device.base import Device, DeviceError
-from bmx7wg.device.fake import InMemoryDevice
 from bmx7wg.service import journal, keeper, repairs
 from bmx7wg.service.clock import Clock
 from bmx7wg.service.node import EX_TEMPFAIL, Node, Parts
+
+from ..memory import InMemoryDevice
 
 ME, N2 = NodeId(b"\x01" * 28), NodeId(b"\x02" * 28)
 K2 = b"\x02" * 32

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-from ..core.model import (
+from bmx7wg.core.model import (
     ActualDevice,
     ActualPeer,
     Applied,
@@ -16,7 +16,7 @@ from ..core.model import (
     Network,
     PeerStatistics,
 )
-from ..core.operations import (
+from bmx7wg.core.operations import (
     AddAddress,
     AddRoute,
     AddRule,
@@ -33,9 +33,9 @@ from ..core.operations import (
     SetMtu,
     SetUp,
 )
-from ..core.plan import plan
-from ..core.planpeers import PeerOperation, RemovePeer, SetPeer
-from .base import DeviceError
+from bmx7wg.core.plan import plan
+from bmx7wg.core.planpeers import PeerOperation, RemovePeer, SetPeer
+from bmx7wg.device.base import DeviceError
 
 _UNDERLAY_MTU = 1500
 
