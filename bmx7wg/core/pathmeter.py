@@ -25,7 +25,10 @@ LOST_IF_SUSPECT: Final = 3
 # is lost: the share of probes that come back, squared, as ETX weighs both directions.
 _WINDOW: Final = 8 * 2**20  # bit
 _SHORTEST: Final = 0.01  # s; below, round trips say nothing of the way
-_SMOOTHING: Final = 1 / 8  # weight of a new sample (RFC 6298 2)
+_SMOOTHING: Final = 1 / 8  # weight of a new round trip (RFC 6298 2)
+# Weight of a probe that came back or did not: one that is lost, as happens on a radio, costs 6 %
+# of the metric, and so less than the hysteresis of 20 %.
+_LOSS_SMOOTHING: Final = 1 / 32
 _NEWS: Final = 0.1  # a metric that moved by less than this share is not told
 
 
@@ -91,7 +94,7 @@ class PathMeter:
             return
         asked, path.asked = path.asked, None
         arrived = round_trip is not None
-        path.arrived += _SMOOTHING * (arrived - path.arrived)
+        path.arrived += _LOSS_SMOOTHING * (arrived - path.arrived)
         if round_trip is None:
             path.lost += 1
             most = LOST_IF_SUSPECT if path.suspect else LOST_IN_A_ROW

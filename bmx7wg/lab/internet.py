@@ -29,6 +29,7 @@ from .waiting import LabError, wait_until
 UPLINK: Final = "uplink"  # the interface of a gateway that leads there
 SERVER4: Final = IPv4Address("203.0.113.1")
 SERVER6: Final = IPv6Address("2001:db8:ffff::1")
+DOWNLOAD: Final = 2**20  # bytes that a TCP connection gets
 _PORT: Final = 7
 _MASQUERADE: Final = f"""
 table inet uplink {{
@@ -39,9 +40,40 @@ table inet uplink {{
 }}
 """
 
+#: The configuration of a node that wants to reach it through others.
+CLIENT: Final = """
+[device]
+addresses = ["10.77.0.1/32"]
+[[search]]
+network = "0.0.0.0/0"
+max-prefix-length = 0
+[[search]]
+network = "::/0"
+max-prefix-length = 0
+"""
+
+#: That of a gateway: it carries both default routes, and takes the client's address.
+GATEWAY: Final = """
+[device]
+forward = true
+[[offer]]
+network = "0.0.0.0/0"
+bandwidth = 32000000
+while-route = true
+[[offer]]
+network = "::/0"
+bandwidth = 32000000
+while-route = true
+[[search]]
+network = "10.77.0.0/16"
+"""
+
 
 class Internet:
-    """A machine that answers: what is sent to UDP port 7 comes back (RFC 862)."""
+    """A machine that answers: what is sent to UDP port 7 comes back (RFC 862).
+
+    Who connects to TCP port 7 gets a megabyte.
+    """
 
     def __init__(self) -> None:
         self.namespace: Final = Namespace.create("internet")
@@ -56,8 +88,9 @@ class Internet:
                     f"address add {SERVER6}/128 dev lo nodad",
                 ]
             )
-            for family in (socket.AF_INET, socket.AF_INET6):
-                self._sockets.append(self.namespace.in_network(lambda: _bound(family, _PORT)))
+            for server in (str(SERVER4), str(SERVER6)):
+                self._sockets.append(self.namespace.in_network(lambda: _bound(server, _PORT)))
+                self._sockets.append(self.namespace.in_network(lambda: _listening(server)))
         except BaseException:
             self.close()
             raise
@@ -90,6 +123,12 @@ class Internet:
         if done.returncode:
             raise LabError(f"{node.name}: nft: {done.stderr.strip()}")
 
+    def download(self, node: Node, server: IPv4Address | IPv6Address = SERVER4) -> bytes:
+        """What *node* gets over a TCP connection of its own; OSError if it gets none."""
+        to = str(server), _PORT
+        with node.namespace.in_network(lambda: socket.create_connection(to, timeout=10)) as got:
+            return b"".join(iter(lambda: got.recv(65536), b""))
+
     def close(self) -> None:
         self._end.set()
         if self._thread.is_alive():
@@ -113,7 +152,10 @@ class Internet:
         while not self._end.is_set():
             for sock in select.select(self._sockets, [], [], 0.1)[0]:
                 with contextlib.suppress(OSError):
-                    sock.sendto(*sock.recvfrom(2048))
+                    if sock.type == socket.SOCK_DGRAM:
+                        sock.sendto(*sock.recvfrom(2048))
+                    else:
+                        threading.Thread(target=_serve, args=sock.accept()[:1]).start()
 
 
 class Traffic:
@@ -122,10 +164,10 @@ class Traffic:
     def __init__(
         self, node: Node, server: IPv4Address | IPv6Address = SERVER4, *, period: float = 0.01
     ) -> None:
-        family = socket.AF_INET if server.version == 4 else socket.AF_INET6
+        anywhere = "0.0.0.0" if server.version == 4 else "::"
         self._to = str(server), _PORT
         self._period = period
-        self._socket = node.namespace.in_network(lambda: _bound(family, 0))
+        self._socket = node.namespace.in_network(lambda: _bound(anywhere, 0))
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._answers: list[float] = []
@@ -175,9 +217,19 @@ class Traffic:
                     self._answers.append(time.monotonic())
 
 
-def _bound(family: int, port: int) -> socket.socket:
+def _bound(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    sock.bind(("", port))
+    sock.bind((address, port))
     return sock
+
+
+def _listening(address: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.create_server((address, _PORT), family=family)
+
+
+def _serve(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError):
+        connection.settimeout(10)
+        connection.sendall(bytes(DOWNLOAD))

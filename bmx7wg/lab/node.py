@@ -200,6 +200,15 @@ class Node:
         """The names of the peers that are connected."""
         return {peer.name for peer in self.peers() if peer.state == "connected"}
 
+    def gateway_of(self, prefix: str) -> str:
+        """The name of the peer that carries a network; empty for none."""
+        objects = self.objects()
+        for interfaces in objects.values():
+            network = interfaces.get("Network")
+            if network and network["Prefix"] == prefix and network["Gateway"] != "/":
+                return str(objects[network["Gateway"]]["Peer"]["Name"])
+        return ""
+
     def mesh_address(self, device: str = DEFAULT_DEVICE) -> IPv6Address | None:
         """The address in the mesh, read from the kernel; None without a device."""
         return self.namespace.address(device, "fd77")

@@ -93,6 +93,18 @@ def test_noise_is_no_news() -> None:
     assert world.metrics == {}
 
 
+def test_a_single_loss_is_less_than_the_hysteresis() -> None:
+    world = World()
+    world.meter.follow({A: True}, world.now)
+    world.run(60)
+    before = world.metrics[A]
+    world.round_trips[A] = None
+    world.run(IN_USE)
+    world.round_trips[A] = 0.02
+    world.run(60)
+    assert world.metrics[A] > 0.9 * before
+
+
 def test_the_first_answer_is_not_a_measurement() -> None:
     """It may have waited for a handshake."""
     world = World()
