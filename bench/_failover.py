@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import _common  # noqa: F401  (it makes the program importable)
+
 from bmx7wg.lab.internet import CLIENT, GATEWAY, Internet, Traffic
 from bmx7wg.lab.mesh import Mesh
 from bmx7wg.lab.node import Node
