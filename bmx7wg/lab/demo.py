@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 from .mesh import Mesh
@@ -19,6 +19,8 @@ from .waiting import LabError, wait_until
 CONNECT_TIMEOUT: Final = 30.0  # s; a mesh of 5 takes 1 to 2 on two cores
 LEAVE_TIMEOUT: Final = 10.0
 LEFT: Final = ("lost", "")  # states of a peer that said goodbye; "" is: not listed any more
+LAN: Final = IPv6Network("fd42:2::/64")  # behind n2
+SEARCHED: Final = "fd42::/16"
 _INDENT: Final = 5  # columns before what a command printed
 
 
@@ -42,6 +44,15 @@ def demo(count: int) -> int:
         with show.step("pinging every mesh address from every node") as say:
             times = [rtt for node in mesh for rtt in _ping_all(node, mesh)]
             say(f"{len(times)} of {len(times)} answered, median {_median(times) * 1000:.1f} ms")
+        gateway = mesh["n2"]
+        with show.step(f"n2 offers {LAN}, n1 searches {SEARCHED} and pings into it") as say:
+            _put_behind(gateway, LAN)
+            _run(gateway, "offer", str(LAN))
+            _run(first, "search", SEARCHED)
+            with Pinger(first.namespace) as pinger:
+                (rtt,) = pinger.round_trips([LAN[1]], timeout=10).values()
+            say(f"answered in {rtt * 1000:.1f} ms")
+        show.output("n1$ bmx7-wg networks", _run(first, "networks"))
         address = _address(last)
         with show.step(f"stopping {last.name}: it says goodbye and leaves") as say:
             if status := last.stop():
@@ -68,11 +79,20 @@ def demo(count: int) -> int:
     return 0
 
 
-def _run(node: Node, command: str) -> str:
-    answer = node.exec(["env", f"COLUMNS={_columns() - _INDENT}", "bmx7-wg", command])
+def _run(node: Node, *command: str) -> str:
+    answer = node.exec(["env", f"COLUMNS={_columns() - _INDENT}", "bmx7-wg", *command])
     if answer.returncode:
-        raise LabError(f"bmx7-wg {command} ended with {answer.returncode}: {answer.stderr}")
+        what = " ".join(("bmx7-wg", *command))
+        raise LabError(f"{what} ended with {answer.returncode}: {answer.stderr}")
     return answer.stdout
+
+
+def _put_behind(node: Node, lan: IPv6Network) -> None:
+    """Give a node the first address of a network, and let it be a router."""
+    node.namespace.ip([f"address add {lan[1]}/{lan.prefixlen} dev lo nodad"])
+    answer = node.exec(["sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding"])
+    if answer.returncode:
+        raise LabError(f"{node.name} does not forward: {answer.stderr}")
 
 
 def _columns() -> int:
