@@ -7,9 +7,9 @@
   eth0                     eth0
   container 0              container 1    systemd-nspawn, PID 1 is the container's own systemd
 
-No container has a way out: the bridge has a namespace of its own and no address. Commands are run
-by entering the namespaces of the container's PID 1, so neither machined nor a bus on the host is
-needed.
+No container has a way out: the bridge has a namespace of its own and no address. Beside it they
+share the directory SHARED. Commands are run by entering the namespaces of the container's PID 1,
+so neither machined nor a bus on the host is needed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from . import roots
 BOOT_TIMEOUT = 90.0  # s; 4 s on an idle machine
 STOP_TIMEOUT = 30.0  # s
 COMMAND_TIMEOUT = 120.0  # s
+
+SHARED = "/srv/shared"
 
 # A boot that is over, also one with a failed unit, which is the tests' to judge.
 BOOTED = "systemctl is-system-running --wait | grep -qE '^(running|degraded)$'"
@@ -73,7 +75,8 @@ class Container:
             for child in _children(nspawn):
                 with contextlib.suppress(OSError):
                     command = Path(f"/proc/{child}/cmdline").read_bytes()
-                    if b"systemd" in command.split(b"\0")[0] and _is_init(child):
+                    # Before it is systemd it is nspawn, and may not have its own namespaces yet.
+                    if command.split(b"\0")[0].endswith(b"/systemd") and _is_init(child):
                         return child
         return None
 
@@ -165,6 +168,7 @@ def booted(
     with contextlib.ExitStack() as stack:
         source = root.path()
         directory = stack.enter_context(roots.scratch(root.suite))
+        (directory / "shared").mkdir()
         bridge = Bridge()
         stack.callback(bridge.remove)
         containers = []
@@ -222,6 +226,7 @@ def _start(name: str, source: Path, directory: Path, prepare: Callable[[Path], N
                 "--link-journal=no",
                 "--console=read-only",
                 "--bind=/dev/net/tun",
+                f"--bind={directory.parent / 'shared'}:{SHARED}",
             ],
             stdin=subprocess.DEVNULL,
             stdout=console,

@@ -1,6 +1,7 @@
 """What happens to the service while packets flow, as shell commands for a guest.
 
-Each returns when it is over: the service is on the bus again, in another process where it is one.
+Each returns when it is over: the service is on the bus again, in another process where it is one;
+bmx7 has learnt of the other node again.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from . import bmx7
 from .container import Container
 from .guests import NAME, PATH, mesh_address
 
@@ -24,6 +26,8 @@ EVENTS = {
     "upgrade": f"apt-get -qq install bmx7-wg; {_BACK}",
     "reload": f"systemctl reload bmx7-wg; {_BACK}",
     "bus": f"systemctl restart dbus; {_BACK}",
+    # Some seconds more, in which a peer that is taken for lost would be taken away.
+    "bmx7": f"systemctl restart bmx7; until {bmx7.THERE.heard()}; do sleep 0.1; done; sleep 4",
     "networkd": "systemctl restart systemd-networkd; networkctl --no-legend list | grep wgBmx7",
 }
 _AFTER = 0.5  # s in which what comes late would be seen

@@ -3,7 +3,8 @@
 
 Runs in a guest, so it needs nothing but Python. Prints `sending` after the first answer, and at the
 end one line of JSON: `sent`, `lost` and `refused` (by our own kernel: no route, no address) as
-numbers of packets, `longest_ms` as the longest time to an answer.
+numbers of packets, `per_second` as the rate that was reached, `longest_ms` as the longest time to
+an answer.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ class Stream:
         self.waiting: dict[int, float] = {}  # when sent, by number
         self.late: dict[int, float] = {}
         self.sent = self.refused = 0
-        self.longest = 0.0
+        self.longest = self.seconds = 0.0
         self.stopped = False
         self.socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER)
         self.socket.setblocking(False)
 
     def run(self) -> None:
-        due = time.monotonic()
+        begin = due = time.monotonic()
         while not self.stopped:
             self.receive(due - time.monotonic())
             self.give_up()
@@ -55,6 +56,7 @@ class Stream:
                 if len(self.waiting) < WINDOW:
                     self.send()
                 due += 1 / RATE
+        self.seconds = time.monotonic() - begin
         end = time.monotonic() + GRACE
         while (self.waiting or self.late) and time.monotonic() < end:
             self.receive(end - time.monotonic())
@@ -97,6 +99,7 @@ class Stream:
     def result(self) -> dict[str, int]:
         return {
             "sent": self.sent,
+            "per_second": round(self.sent / max(self.seconds, 1 / RATE)),
             "lost": len(self.waiting) + len(self.late),
             "refused": self.refused,
             "longest_ms": round(self.longest * 1000),
