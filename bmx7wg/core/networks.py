@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
 from typing import Final
 
 from . import explain
@@ -323,17 +322,7 @@ class Networks:
         self._due = now if self._due is None else self._due
 
     def _surround(self, now: float) -> None:
-        local = {offer.prefix: f"this node offers {offer.prefix}" for offer in self.offers}
-        for prefix in self._surroundings.connected:
-            local.setdefault(prefix, f"{prefix} is on a link of this machine")
-        for address in self._surroundings.addresses:
-            local.setdefault(ip_network(address), f"{address} is an address of this machine")
-        given = {
-            prefix: f"the configuration gives {prefix} to peer {peer.identity}"
-            for peer in self._config.peers
-            for prefix in peer.allowed_ips
-        }
-        if self._refusals.surround(local, given):
+        if self._refusals.surround(self._config, self.offers, self._surroundings):
             self._recheck(None, now)
 
     def _recheck(self, keys: Collection[Key] | None, now: float) -> None:

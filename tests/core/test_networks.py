@@ -198,53 +198,76 @@ def test_a_peer_shows_what_it_carries() -> None:
     assert "10.0.0.0/8" in view.allowed_ips
 
 
-@pytest.mark.parametrize(
-    "prefix, why",
-    [
-        ("fd77:1::/32", "it is inside fd77::/16 (the mesh's own addresses)"),
-        ("127.0.0.0/8", "it is inside 127.0.0.0/8 (loopback addresses)"),
-        ("10.1.0.0/16", "10.1.0.0/16 is on a link of this machine"),
-        ("10.1.2.0/24", "10.1.0.0/16 is on a link of this machine"),
-        ("10.0.0.0/15", "10.1.0.0/16 is on a link of this machine"),
-        ("192.0.2.0/24", "192.0.2.1 is an address of this machine"),
-        ("172.16.0.0/16", "this node offers 172.16.0.0/16"),
-        ("172.16.3.0/24", "this node offers 172.16.0.0/16"),
-        ("10.77.0.1/32", "this node offers 10.77.0.1/32"),
-        ("198.51.100.0/24", "the endpoint of a peer is inside it"),
-        ("203.0.113.0/25", "the configuration gives 203.0.113.0/24 to peer {static}"),
-        ("2001:db8::/48", ""),
-        ("203.0.112.0/23", ""),
-        ("0.0.0.0/0", ""),
-        ("::/0", ""),
-    ],
-)
-def test_what_would_go_astray_is_refused(prefix: str, why: str) -> None:
+def surrounded(prefix: str, *, mark: int) -> str:
+    """Why a prefix is not taken of one who offers it; empty if it is."""
     static = StaticPeer(b"s" * 32, allowed_ips=(ip_network("203.0.113.0/24"),))
     config = Config(
         peers=(static,),
-        offers=(OfferRule(ip_network("172.16.0.0/16")),),
-        device=DeviceConfig(addresses=(ip_interface("10.77.0.1/24"),)),
+        offers=(OfferRule(ip_network("172.16.0.0/16")), OfferRule(ip_network("10.1.3.0/24"))),
+        device=DeviceConfig(addresses=(ip_interface("10.77.0.1/24"),), firewall_mark=mark),
     )
     any_length = {"min_prefix_length": 0, "max_prefix_length": 128}
     world = World(Search(FOUR, **any_length), Search(SIX, **any_length), config=config)
-    around = Surroundings(
-        frozenset({ip_address("192.0.2.1")}), frozenset({ip_network("10.1.0.0/16")})
-    )
+    links = frozenset({ip_network("10.1.0.0/16"), ip_network("10.2.0.0/16")})
+    around = Surroundings(frozenset({ip_address("192.0.2.1")}), links)
     world.mesh.observe(around, world.now)
     world.announce(3, at="198.51.100.7")
     world.counters[key(3)] = (WALL, 1, 1)
     network = ip_network(prefix)
     world.gateway(2, network)
-    taken = world.carrier(network) == 2
-    assert taken == (not why)
-    reason = "not taken: " + why.replace("{static}", str(static.identity))
-    if why:
-        assert world.why(network) == world.why(network, 2) == reason
-        assert world.views[network].gateway is None and not world.mesh.desired().routes
+    if world.carrier(network) == 2:
+        return ""
+    assert world.views[network].gateway is None and not world.mesh.desired().routes
+    reason = world.why(network)
+    assert world.why(network, 2) == reason
+    return reason.removeprefix("not taken: ").replace(str(static.identity), "{static}")
+
+
+@pytest.mark.parametrize("mark", [0, 0x6277])
+@pytest.mark.parametrize(
+    "prefix, why",
+    [
+        ("fd77:1::/32", "it is inside fd77::/16 (the mesh's own addresses)"),
+        ("127.0.0.0/8", "it is inside 127.0.0.0/8 (loopback addresses)"),
+        ("10.2.0.0/16", "10.2.0.0/16 is on a link of this machine"),
+        ("10.1.2.0/24", "10.1.0.0/16 is on a link of this machine"),
+        ("10.1.3.0/24", "this node offers 10.1.3.0/24"),
+        ("192.0.2.1/32", "192.0.2.1 is an address of this machine"),
+        ("172.16.0.0/16", "this node offers 172.16.0.0/16"),
+        ("172.16.3.0/24", "this node offers 172.16.0.0/16"),
+        ("172.16.0.0/15", "this node offers 172.16.0.0/16"),
+        ("10.77.0.1/32", "this node offers 10.77.0.1/32"),
+        ("203.0.113.0/25", "the configuration gives 203.0.113.0/24 to peer {static}"),
+        ("2001:db8::/48", ""),
+        ("203.0.112.0/23", ""),
+    ],
+)
+def test_what_would_go_astray_is_refused(prefix: str, why: str, mark: int) -> None:
+    assert surrounded(prefix, mark=mark) == why
+
+
+@pytest.mark.parametrize(
+    "prefix, why",
+    [
+        ("10.2.0.0/15", "10.2.0.0/16 is on a link of this machine"),
+        ("10.0.0.0/15", "this node offers 10.1.3.0/24"),
+        ("192.0.2.0/24", "192.0.2.1 is an address of this machine"),
+        ("10.77.0.0/24", "this node offers 10.77.0.1/32"),
+        ("198.51.100.0/24", "the endpoint of a peer is inside it"),
+        ("198.51.100.7/32", "the endpoint of a peer is inside it"),
+        ("0.0.0.0/0", "a default route needs device.firewall-mark, {more}"),
+        ("::/0", "a default route needs device.firewall-mark, {more}"),
+    ],
+)
+def test_what_is_safe_with_a_mark_is_refused_without(prefix: str, why: str) -> None:
+    assert surrounded(prefix, mark=0x6277) == ""
+    more = "to tell WireGuard's own packets by"
+    assert surrounded(prefix, mark=0) == why.replace("{more}", more)
 
 
 def test_a_refusal_comes_and_goes_with_its_reason() -> None:
-    world = World(Search(TEN)).gateway(2, TEN)
+    world = World(Search(TEN), config=Config(device=DeviceConfig(firewall_mark=0)))
+    world.gateway(2, TEN)
     lan = Surroundings(connected=frozenset({ip_network("10.1.0.0/16")}))
     for around, carrier in ((lan, 0), (Surroundings(), 2)):
         world.mesh.observe(around, world.now)
