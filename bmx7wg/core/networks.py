@@ -14,7 +14,7 @@ from typing import Final
 from . import explain
 from .config import Config
 from .identity import NodeId
-from .limits import ADOPTED_HOLD, MAIN_TABLE, MAX_BANDWIDTH, MAX_CANDIDATES, MAX_OFFERS
+from .limits import MAIN_TABLE, MAX_CANDIDATES, MAX_OFFERS
 from .model import (
     DesiredPeer,
     DesiredRoute,
@@ -28,11 +28,12 @@ from .model import (
 )
 from .offering import Offering
 from .peers import Peer
-from .policy import Choice, Gateway, Key, Standing
+from .policy import Choice, Gateway, Key
 from .prefixes import MESH, inside
 from .refusals import Refusals
 from .selection import Selection
 from .standings import Standings
+from .standins import StandIns
 
 _ROUNDS: Final = 8  # of choosing; each may settle one more length of prefixes, most need two
 _ANSWERING: Final = (PeerState.CONNECTED, PeerState.IDLE)
@@ -56,8 +57,7 @@ class Networks:
         self._offered: dict[NodeId, int] = {}  # how much each peer offers
         self._sum = 0  # of that
         self._standings = Standings()
-        self._adopted: dict[NodeId, Gateway] = {}  # what stands for the peers of an old device
-        self._adopted_until: float | None = None
+        self._stand_ins = StandIns()  # for the peers of a device that was there before
         self._carried: dict[Key, _Carried] = {}
         self._by_node: dict[NodeId, set[Network]] = {}
         self._due: float | None = None
@@ -128,8 +128,10 @@ class Networks:
             self._standings.lost(node_id, now)
         else:
             self._standings.announced(node_id)
-        if self._adopted:
-            self._inherit(NodeId.of_public_key(peer.public_key), node_id, now)
+        stand_in = self._stand_ins.relieve(peer.public_key)
+        if stand_in is not None:
+            self._drop(stand_in, now)
+            self._pass_on(self._by_node.get(stand_in, ()), node_id, now)
         standing, flaw = self._standings.of(node_id)
         self._know(Gateway(node_id, peer.name, offers, peer.metric, standing, flaw), now)
 
@@ -163,7 +165,7 @@ class Networks:
         return {
             node_id: node_id in self._by_node
             for node_id in self._selection.gateways()
-            if node_id not in self._adopted
+            if node_id not in self._stand_ins
         }
 
     # -- a device that was there before -----------------------------------------------------------
@@ -183,18 +185,7 @@ class Networks:
             if node_id is not None and prefixes:
                 self._pass_on(prefixes, node_id, now)
             elif prefixes:
-                stand_in = NodeId.of_public_key(peer.public_key)
-                offers = tuple(Offer(prefix, MAX_BANDWIDTH) for prefix in prefixes)
-                self._adopted[stand_in] = Gateway(stand_in, "", offers, 0, Standing.KEPT)
-                self._know(self._adopted[stand_in], now)
-        if self._adopted:
-            self._adopted_until = now + ADOPTED_HOLD
-
-    def _inherit(self, stand_in: NodeId, node_id: NodeId, now: float) -> None:
-        """If this node is behind an adopted peer, it carries on."""
-        if stand_in in self._adopted:
-            self._leave(stand_in, now)
-            self._pass_on(self._by_node.get(stand_in, ()), node_id, now)
+                self._know(self._stand_ins.add(peer.public_key, prefixes, now), now)
 
     def _pass_on(self, prefixes: Iterable[Network], node_id: NodeId, now: float) -> None:
         self._standings.proven(node_id)
@@ -202,10 +193,6 @@ class Networks:
             self._selection.use(Key.of(prefix), node_id)
         self._stand(node_id, now)
         self._touch(now)
-
-    def _leave(self, stand_in: NodeId, now: float) -> None:
-        del self._adopted[stand_in]
-        self._drop(stand_in, now)
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -217,7 +204,7 @@ class Networks:
 
     def next_timeout(self) -> float | None:
         """When `settle` has something to do."""
-        times = (self._due, self._adopted_until, self._standings.next_timeout())
+        times = (self._due, self._stand_ins.next_timeout(), self._standings.next_timeout())
         return min((time for time in times if time is not None), default=None)
 
     def due_calls(self, now: float) -> list[NodeId]:
@@ -232,10 +219,8 @@ class Networks:
 
         None if there was nothing to decide.
         """
-        if self._adopted_until is not None and now >= self._adopted_until:
-            self._adopted_until = None
-            for stand_in in tuple(self._adopted):
-                self._leave(stand_in, now)
+        for stand_in in self._stand_ins.expire(now):
+            self._drop(stand_in, now)
         if self._due is None:
             return None
         self._due = None
@@ -311,7 +296,7 @@ class Networks:
         self._selection = Selection(self._config.searches, self._refusals)
         self._offered.clear()
         self._sum = 0
-        for gateway in self._adopted.values():
+        for gateway in self._stand_ins.gateways:
             self._selection.put(gateway)
         for key, carried in self._carried.items():
             self._selection.use(key, carried.choice.gateway)
@@ -383,7 +368,7 @@ class Networks:
         situation = self._selection.situation(key, MAX_CANDIDATES)
         if situation is None or new is None:
             return explain.unchosen(situation)
-        if new in self._adopted:
+        if new in self._stand_ins:
             return "it was there before this service started"
         if old is None:
             return explain.chosen(situation)
@@ -397,11 +382,11 @@ class Networks:
         known = carried is not None and self._offset is not None
         return NetworkView(
             prefix=prefix,
-            gateway=None if situation.gateway in self._adopted else situation.gateway,
+            gateway=None if situation.gateway in self._stand_ins else situation.gateway,
             candidates=tuple(
                 candidate
                 for candidate in explain.candidates(situation)
-                if candidate[0] not in self._adopted
+                if candidate[0] not in self._stand_ins
             ),
             table=situation.route.table,
             metric=situation.route.metric,
