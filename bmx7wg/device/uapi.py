@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -25,6 +25,7 @@ CHUNK: Final = 100  # peers in a transaction
 TIMEOUT: Final = 5.0  # s for an answer; 100 peers take 15 ms
 _HANG_UP: Final = 0.5  # s that a killed process may need to let go of its socket
 _RECEIVE: Final = 65536
+_ALLOWED_IP: Final = "allowed_ip="
 _MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes; 10,000 peers of 64 networks have 25 MB
 
 #: Networks are asked for again and again; to parse their text is most of reading a device.
@@ -176,21 +177,24 @@ def _encode_endpoint(endpoint: Endpoint) -> str:
 
 
 def decode_device(text: str) -> Settings:
+    head, peers = _sections(text)
+    fields = _fields(head)
     settings = Settings()
-    head, *peers = _sections(text)
-    fields = dict(head)
     settings.private_key = bytes.fromhex(fields.get("private_key", "00" * 32))
     settings.listen_port = int(fields.get("listen_port", "0"))
     settings.firewall_mark = int(fields.get("fwmark", "0"))
-    for section in peers:
-        fields = dict(section)
+    for key, lines in peers:
+        fields = _fields(lines)
         counters = _decode_counters(fields)
-        key = bytes.fromhex(fields["public_key"])
         settings.peers[key] = ActualPeer(
             public_key=key,
             preshared_key=bytes.fromhex(fields.get("preshared_key", "00" * 32)),
             endpoint=counters.endpoint,
-            allowed_ips=tuple(_network(value) for name, value in section if name == "allowed_ip"),
+            allowed_ips=tuple(
+                _network(line.removeprefix(_ALLOWED_IP))
+                for line in lines
+                if line.startswith(_ALLOWED_IP)
+            ),
             keepalive=int(fields.get("persistent_keepalive_interval", "0")),
             last_handshake=counters.last_handshake,
             rx_bytes=counters.rx_bytes,
@@ -200,20 +204,22 @@ def decode_device(text: str) -> Settings:
 
 
 def decode_statistics(text: str) -> dict[bytes, PeerStatistics]:
-    _, *peers = _sections(text)
-    fields = (dict(section) for section in peers)
-    return {bytes.fromhex(peer["public_key"]): _decode_counters(peer) for peer in fields}
+    _, peers = _sections(text)
+    return {key: _decode_counters(_fields(lines)) for key, lines in peers}
 
 
-def _sections(text: str) -> list[list[tuple[str, str]]]:
-    """The lines as pairs: those of the device, then a list for each peer."""
-    sections: list[list[tuple[str, str]]] = [[]]
-    for line in text.splitlines():
-        name, _, value = line.partition("=")
-        if name == "public_key":
-            sections.append([])
-        sections[-1].append((name, value))
-    return sections
+def _sections(text: str) -> tuple[list[str], Iterator[tuple[bytes, list[str]]]]:
+    """The lines of the device; of each peer its key and its lines, made when it is its turn.
+
+    The lines of thousands of peers at a time would take memory that does not come back.
+    """
+    head, *peers = f"\n{text}".split("\npublic_key=")
+    sections = (section.splitlines() for section in peers)
+    return head.splitlines(), ((bytes.fromhex(lines[0]), lines[1:]) for lines in sections)
+
+
+def _fields(lines: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
 def _decode_counters(fields: dict[str, str]) -> PeerStatistics:
@@ -227,6 +233,7 @@ def _decode_counters(fields: dict[str, str]) -> PeerStatistics:
     )
 
 
+@lru_cache(maxsize=16384)  # they are the same in most looks
 def _decode_endpoint(text: str) -> Endpoint | None:
     """The scope is 0, not known, without a zone and with an interface's name in its place.
 
