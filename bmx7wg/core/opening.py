@@ -19,6 +19,7 @@ FIRST: Final = 0.04  # s until the end that begins tries again, doubled each tim
 FIRST_TRIES: Final = 7  # 5 s in all; then WireGuard's own are as good
 SECOND: Final = 0.1  # s until the other end tries, trebled each time, not to meet the first
 SECOND_TRIES: Final = 4
+SHARE: Final = 0.001  # s for each that has not come about: in a crowd the first tries are left out
 
 
 class Openings:
@@ -28,6 +29,7 @@ class Openings:
         self.own_key = own_key
         self._due: dict[bytes, float] = {}
         self._tries: dict[bytes, int] = {}
+        self._waiting: set[bytes] = set()
 
     def first(self, key: bytes) -> bool:
         """Whether it is for this end to begin."""
@@ -35,25 +37,32 @@ class Openings:
 
     def begin(self, key: bytes, now: float) -> None:
         """The peer is in the device, for the first time or anew."""
-        tries = self._tries.get(key, 0)
         if self.first(key):
-            wait, most = FIRST * 2**tries, FIRST_TRIES
+            wait, growth, most = FIRST, 2, FIRST_TRIES
         else:
-            wait, most = SECOND * 3**tries, SECOND_TRIES
-        if tries < most:
-            self._due[key] = now + wait
-            self._tries[key] = tries + 1
+            wait, growth, most = SECOND, 3, SECOND_TRIES
+            if key not in self._tries:
+                self._waiting.add(key)
+        tries = self._tries.get(key, 0)
+        if tries >= most:
+            return
+        while tries < most - 1 and wait * growth**tries < SHARE * len(self._due):
+            tries += 1
+        self._due[key] = now + wait * growth**tries
+        self._tries[key] = tries + 1
 
     def end(self, key: bytes) -> None:
         """There was a handshake, or the peer has left."""
         self._due.pop(key, None)
         self._tries.pop(key, None)
+        self._waiting.discard(key)
 
     def take_due(self, now: float) -> set[bytes]:
         """Those that should have come about by now; each is told once, until it begins again."""
         due = {key for key, when in self._due.items() if now >= when}
         for key in due:
             del self._due[key]
+        self._waiting -= due
         return due
 
     def next_due(self) -> float | None:
@@ -62,8 +71,8 @@ class Openings:
 
     def waits(self, key: bytes) -> bool:
         """Whether this end leaves the beginning to the other for the moment."""
-        return not self.first(key) and key in self._due and self._tries[key] == 1
+        return key in self._waiting
 
     def waiting(self) -> set[bytes]:
         """Those in the device for which `waits` holds."""
-        return {key for key in self._due if self.waits(key)}
+        return set(self._waiting)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from .limits import CONNECTED_FOR
@@ -16,6 +17,9 @@ from .opening import Openings
 
 FIRST_LOOK: Final = 0.01  # s after a peer was added
 LOOK_GROWTH: Final = 1.3  # of the time between looks, until SELDOM; the other end may take seconds
+LOOK_SHARE: Final = (
+    0.0003  # s between looks for each peer; wireguard-go takes a tenth to tell of it
+)
 OFTEN: Final = 0.05  # s between looks while a peer is about to switch its key
 OFTEN_FOR: Final = 30.0  # s; twice of what a switch takes through bmx7
 SELDOM: Final = 60.0  # s between looks at peers without a session
@@ -23,6 +27,7 @@ AT_MOST: Final = 10.0  # s; the least distance between looks at sessions that ag
 FIRST_REPROBE: Final = 15.0  # s; WireGuard itself retries every 5 s, for 90 s
 REOPEN, REOPEN_EVERY = 50, 0.1  # sessions begun at a time after a sleep, and s between
 LAST_REPROBE: Final = 300.0  # s between probes of a peer that never answers
+MANY_PROBES: Final = 64  # that were planned and are not any more, kept until their time comes
 
 
 @dataclass(slots=True)
@@ -39,6 +44,7 @@ class Sessions:
 
     def __init__(self, own_key: bytes) -> None:
         self._sessions: dict[bytes, _Session] = {}
+        self._probes: list[tuple[float, bytes]] = []  # a heap of `probe_at`, and of former ones
         self._openings = Openings(own_key)
         self._looked = float("-inf")
         self._look_at: float | None = None
@@ -53,12 +59,12 @@ class Sessions:
         if the first look at the counters finds it without a session.
         """
         for key in keys:
-            session = self._sessions[key] = _Session()
+            self._sessions[key] = _Session()
             if fresh:
                 self._openings.begin(key, now)
-                session.probe_at = None if self._openings.waits(key) else now
+                self._probe(key, None if self._openings.waits(key) else now)
             else:
-                session.probe_at = now + 2 * FIRST_LOOK
+                self._probe(key, now + 2 * FIRST_LOOK)
             self._look_soon(now)
 
     def evict(self, keys: Iterable[bytes]) -> None:
@@ -103,6 +109,12 @@ class Sessions:
         self._looked = now
         self._plan_look(now)
         return changed, shaken
+
+    def roamed(self, read: Mapping[bytes, PeerStatistics]) -> set[bytes]:
+        """The peers that are elsewhere than at the last `update`."""
+        sessions = self._sessions.items()
+        known = ((key, s.statistics.endpoint if s.statistics else None) for key, s in sessions)
+        return {key for key, endpoint in known if key in read and read[key].endpoint != endpoint}
 
     def take_stalled(self) -> set[bytes]:
         """Peers to be put into the device anew, each told once, for another first handshake."""
@@ -152,7 +164,8 @@ class Sessions:
         """Probe this peer now, session or not: it moved, or came back."""
         session = self._sessions.get(key)
         if session is not None:
-            session.probe_at, session.probe_wait = now, FIRST_REPROBE
+            session.probe_wait = FIRST_REPROBE
+            self._probe(key, now)
             self._look_soon(now)
 
     def look_often(self, now: float) -> None:
@@ -184,7 +197,7 @@ class Sessions:
                 continue
             at = now + begun // REOPEN * REOPEN_EVERY
             self._openings.begin(key, at)
-            session.probe_at = None if self._openings.waits(key) else at
+            self._probe(key, None if self._openings.waits(key) else at)
             session.probe_wait = FIRST_REPROBE
             begun += 1
         self._look_soon(now)
@@ -192,23 +205,45 @@ class Sessions:
     def due_probes(self, now: float) -> list[bytes]:
         """Whom to send a datagram now; each call arranges the next one."""
         due = []
-        for key, session in self._sessions.items():
-            if session.probe_at is None or now < session.probe_at:
-                continue
+        while (when := self.next_probe()) is not None and when <= now:
+            _, key = heappop(self._probes)
+            session = self._sessions[key]
             due.append(key)
             session.probe_at = None
             if session.at is None:
-                session.probe_at = now + session.probe_wait
+                self._probe(key, now + session.probe_wait)
                 session.probe_wait = min(2 * session.probe_wait, LAST_REPROBE)
         return due
 
     def next_probe(self) -> float | None:
         """When `due_probes` has something to say."""
-        times = (s.probe_at for s in self._sessions.values() if s.probe_at is not None)
-        return min(times, default=None)
+        while self._probes and not self._is_planned(*self._probes[0]):
+            heappop(self._probes)
+        return self._probes[0][0] if self._probes else None
+
+    def _probe(self, key: bytes, when: float | None) -> None:
+        """Probe a peer then, instead of what was planned; None: not at all."""
+        self._sessions[key].probe_at = when
+        if when is None:
+            return
+        heappush(self._probes, (when, key))
+        if len(self._probes) > 2 * len(self._sessions) + MANY_PROBES:
+            self._probes = list({entry for entry in self._probes if self._is_planned(*entry)})
+            heapify(self._probes)
+
+    def _is_planned(self, when: float, key: bytes) -> bool:
+        session = self._sessions.get(key)
+        return session is not None and session.probe_at == when
+
+    @property
+    def _pace(self) -> float:
+        """The least time between looks that nobody asked for; a few peers cost nothing."""
+        pace = LOOK_SHARE * len(self._sessions)
+        return pace if pace > FIRST_LOOK else 0.0
 
     def _look_soon(self, now: float) -> None:
-        self._wait, self._look_at = FIRST_LOOK, now + FIRST_LOOK
+        self._wait = FIRST_LOOK
+        self._look_at = max(now + FIRST_LOOK, self._looked + self._pace)
 
     def _plan_look(self, now: float) -> None:
         if not self._sessions:
@@ -218,11 +253,11 @@ class Sessions:
         connected = [expiry for expiry in ages if expiry > now]
         look = now + SELDOM
         if len(connected) < len(self._sessions):
-            self._wait = min(LOOK_GROWTH * self._wait, SELDOM)
+            self._wait = min(LOOK_GROWTH * max(self._wait, self._pace), SELDOM)
             look = now + self._wait
         if connected:
             look = min(look, max(min(connected) + 0.1, now + AT_MOST))
         if now < self._often_until:
             look = min(look, now + OFTEN)
         due = self._openings.next_due()
-        self._look_at = look if due is None else min(look, due)
+        self._look_at = max(look if due is None else min(look, due), now + self._pace)
