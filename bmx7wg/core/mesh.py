@@ -71,6 +71,7 @@ class Mesh:
         self._underlay: tuple[str, ...] = ()
         self._seen: set[NodeId] = set()  # peers that somebody who looks knows of
         self._changed: set[NodeId] = set()
+        self._counted: set[NodeId] = set()  # peers with new counters, for those who ask
         self._gone: set[NodeId] = set()
         self._revision = 0
         self._set_static(settings.config.peers, 0.0)
@@ -182,13 +183,18 @@ class Mesh:
         """Take in the device's counters and handshakes."""
         self._networks.clock(now, wall)
         waiting = self._sessions.waiting()
+        roamed = self._sessions.roamed(read)
         changed, shaken = self._sessions.update(read, now, wall)
         for key in changed:
             peer = self._holder(key)
-            if peer is not None:
+            if peer is None:
+                continue
+            if key in shaken:
+                self._table.handshake(peer)
+            if key in shaken or key in roamed:
                 self._table.touch(peer)
-                if key in shaken:
-                    self._table.handshake(peer)
+            else:
+                self._counted.add(peer.node_id)
         self._switch(shaken, now)
         watched = {self._roster.key_of(node_id): node_id for node_id in self._networks.watched()}
         self._vitality.listen(watched, read, now)
@@ -318,6 +324,15 @@ class Mesh:
         """When the device's counters were read last."""
         return self._sessions.looked
 
+    def show_counters(self) -> bool:
+        """Let `changes` tell of the counters too; false if there is nothing new.
+
+        No signal tells of them (design.md 7), so it is left until somebody asks.
+        """
+        counted, self._counted = self._counted, set()
+        self._changed |= counted
+        return bool(counted)
+
     @property
     def has_changes(self) -> bool:
         """Whether `changes` has something to tell of."""
@@ -336,6 +351,7 @@ class Mesh:
         self._seen |= shown
         self._seen -= removed
         self._changed -= shown
+        self._counted -= shown
         self._gone -= removed
         networks, networks_gone = self._networks.changes()
         return Changes(
@@ -390,6 +406,7 @@ class Mesh:
             self._want(peer, now)
         self._changed.update(changed)
         self._changed.difference_update(gone)
+        self._counted.difference_update(gone)
         self._gone.update(gone)
         self._gone.difference_update(changed)
 

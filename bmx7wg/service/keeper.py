@@ -21,6 +21,7 @@ from .repairs import Repairs
 log = logging.getLogger("bmx7wg.device")
 
 RETRY_FIRST, RETRY_LAST = 0.5, 30.0  # s between attempts at what failed
+APPLY_SHARE = 0.0002  # s between two applies for each peer, all of which are compared in one
 CHECK = 60.0  # s between looks for what no event tells of: peers, keys, the port
 SHOWN_FAILURES = 3  # of those of one attempt, in a sentence for people
 
@@ -46,6 +47,8 @@ class DeviceKeeper:
         self._repairs = Repairs(time.monotonic())
         self._failures = ""
         self._check_at: float | None = None
+        self._rest_until = float("-inf")  # from applying what changes all the time
+        self._waiting = False  # whether something is to be applied after that
         self._backoff = Backoff(RETRY_FIRST, RETRY_LAST)
         self._due: float | None = None  # when to try again what failed; None if nothing did
         #: What was reached last; None while there is no device.
@@ -67,7 +70,8 @@ class DeviceKeeper:
         """When `tend` has something to do by itself (monotonic seconds)."""
         if self.applied is None:
             return self._due
-        times = (self._due, self._repairs.next_timeout(), self._check_at)
+        rest = self._rest_until if self._waiting else None
+        times = (self._due, self._repairs.next_timeout(), self._check_at, rest)
         return min((when for when in times if when is not None), default=None)
 
     def touched(self, sentence: str) -> None:
@@ -83,9 +87,14 @@ class DeviceKeeper:
             self._due = self._check_at
         self._wake()
 
-    async def tend(self, mesh: Mesh) -> None:
-        """Do what is due: bring the device up to date, read its counters, probe peers."""
+    async def tend(self, mesh: Mesh, *, urgent: bool) -> None:
+        """Do what is due: bring the device up to date, read its counters, probe peers.
+
+        While peers come and go all the time, the device is not compared each time, unless *urgent*.
+        """
         mesh.advance(time.monotonic())
+        if urgent:
+            self._rest_until = float("-inf")
         if self._must_apply(mesh):
             await self._apply(mesh)
         look = mesh.next_look()
@@ -140,7 +149,10 @@ class DeviceKeeper:
         if self._due is not None and self.applied is None:
             return due  # there is no device: not before its time, whatever changed
         check = self._check_at is not None and now >= self._check_at
-        return due or check or self._repairs.due(now) or mesh.revision != self._revision
+        if due or check or self._repairs.due(now):
+            return True
+        self._waiting = mesh.revision != self._revision
+        return self._waiting and now >= self._rest_until
 
     async def _apply(self, mesh: Mesh) -> None:
         async with self._lock:
@@ -165,6 +177,8 @@ class DeviceKeeper:
             log.warning("put right without an event: %s", "; ".join(applied.done), extra=extra)
         self.applied, self._revision = applied, revision
         self._check_at = time.monotonic() + CHECK
+        self._rest_until = time.monotonic() + APPLY_SHARE * len(applied.peers)
+        self._waiting = False
         self.view = _view(self._device.backend, desired, applied)
         mesh.applied(applied, time.monotonic())
         whys = [f"{failure.what}: {failure.why}" for failure in applied.failures]

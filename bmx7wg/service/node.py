@@ -236,10 +236,12 @@ class Node:
     async def refresh(self) -> None:
         """Bring the counters up to date for somebody who looks (bus/service.py)."""
         mesh = self._mesh
-        if mesh is None or time.monotonic() - mesh.looked < COUNTERS_FRESH:
+        if mesh is None:
             return
-        await self._keeper.look(mesh)
-        await self._publish_all()
+        if time.monotonic() - mesh.looked >= COUNTERS_FRESH:
+            await self._keeper.look(mesh)
+        if mesh.show_counters() or mesh.has_changes:
+            await self._publish_all()
 
     # -- the rhythm -----------------------------------------------------------------------------
 
@@ -257,7 +259,7 @@ class Node:
             while not self._stop:
                 self._wake.clear()
                 awaited, self._awaited = self._awaited, []
-                await self._turn()
+                await self._turn(urgent=bool(awaited))
                 for done in awaited:
                     if not done.done():
                         done.set_result(None)
@@ -268,7 +270,7 @@ class Node:
             await self._shut_down(leave)
         return self._status
 
-    async def _turn(self) -> None:
+    async def _turn(self, *, urgent: bool) -> None:
         if self._reload:
             self._reload = False
             self._reload_quietly()
@@ -277,7 +279,7 @@ class Node:
         if self._keeper.disturbed:
             self._publish()  # what is wrong is shown before it is put right
         if self._mesh is not None:
-            await self._keeper.tend(self._mesh)
+            await self._keeper.tend(self._mesh, urgent=urgent)
             self._look_around()
             self._announce()
         await self._publish_all()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from bmx7wg.core.config import Config
 from bmx7wg.core.identity import NodeId
 from bmx7wg.core.mesh import SHOWN_AT_ONCE, Mesh
-from bmx7wg.core.model import Announced, Announcement, Applied, Endpoint, Origin, Withdrawn
+from bmx7wg.core.model import (
+    Announced,
+    Announcement,
+    Applied,
+    Endpoint,
+    Origin,
+    PeerStatistics,
+    Withdrawn,
+)
 from bmx7wg.core.settings import Settings
 
 SIZE = 2 * SHOWN_AT_ONCE + 100
@@ -50,3 +59,22 @@ def test_a_crowd_is_shown_in_parts():
     mesh.advance(200.0)
     assert {gone for part in told(mesh) for gone in part.gone} == everybody
     assert mesh.desired().peers == {}
+
+
+def test_counters_are_told_to_those_who_ask():
+    mesh = Mesh(NodeId(bytes(28)), Settings(Config(), private_key=bytes([8] * 32)))
+    key = bytes([9] * 32)
+    endpoint = Endpoint(IPv6Address("fe80::1"), 6277, 2)
+    mesh.observe(Announced(node_id(1), Origin.LINK, Announcement(key), endpoint), 1.0)
+    mesh.applied(Applied(3, 6277, 1420, frozenset([key]), frozenset([key]), writes=1), 2.0)
+    mesh.statistics({key: PeerStatistics(0, 0, 0)}, 2.1, 10**18)
+    assert list(told(mesh)) and not mesh.show_counters()
+
+    mesh.statistics({key: PeerStatistics(0, 0, 148)}, 3.0, 10**18)
+    assert not mesh.has_changes, "no signal would tell of it"
+    assert mesh.show_counters()
+    (changes,) = told(mesh)
+    assert [peer.tx_bytes for peer in changes.peers] == [148]
+
+    mesh.statistics({key: PeerStatistics(0, 0, 148, replace(endpoint, port=7))}, 4.0, 10**18)
+    assert mesh.has_changes, "it roamed"
