@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,7 @@ from . import roots
 from .guests import NAME, PATH, SUITES, machine_root
 from .machine import Job, Run, boot, prepare
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = ("tests", "debian/tests")
 
 JOBS = [
     Job(
@@ -42,31 +41,8 @@ JOBS = [
     ),
     Job(
         "2-mesh",
-        # Two namespaces with a bus and a service each; the last pings go over the mesh.
-        f"""
-        set -eu
-        trap 'bmx7-wg-lab down' EXIT
-        bmx7-wg-lab up --nodes 2
-        address() {{
-            bmx7-wg-lab exec $1 -- ip -6 -brief address show dev wgBmx7 scope global |
-                sed 's/.* fd77/fd77/; s,/.*,,'
-        }}
-        ping_until() {{
-            tries=0
-            until bmx7-wg-lab exec $1 -- ping -6 -c 1 -W 2 $2; do
-                tries=$((tries + 1))
-                test $tries -lt 30
-            done
-        }}
-        ping_until n1 $(address n2)
-        ping_until n2 $(address n1)
-        for node in n1 n2; do
-            bmx7-wg-lab exec $node -- busctl get-property {NAME} {PATH}/device {NAME}.Device Backend
-            bmx7-wg-lab exec $node -- bmx7-wg status
-            bmx7-wg-lab exec $node -- ip -d link show dev wgBmx7
-        done
-        echo reached the end
-        """,
+        # The autopkgtest that needs a machine: two namespaces with a bus and a service each.
+        "systemctl start bmx7-wg && cd /tree && exec debian/tests/wireguard",
         timeout=240,
     ),
     Job(
@@ -90,8 +66,9 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
             names.append(f"/root/{package(name).name}")
         # Quicker than in the machine, and proof that the service starts at the next boot.
         roots.run(root, f"dpkg --install {' '.join(names)}")
-        shutil.copytree(TESTS, root / "tree/tests")
-        shutil.copy(TESTS.parent / "setup.cfg", root / "tree")
+        for part in TESTS:
+            shutil.copytree(roots.TREE / part, root / "tree" / part)
+        shutil.copy(roots.TREE / "setup.cfg", root / "tree")
         prepare(root, JOBS)
         yield boot(root, JOBS, directory)
 
@@ -113,10 +90,7 @@ def test_the_service_runs_in_its_sandbox(run: Run) -> None:
 
 
 def test_two_nodes_find_and_ping_each_other(run: Run) -> None:
-    output = succeeded(run, "2-mesh")
-    assert output.count('s "kernel"') == 2
-    assert output.count(" 0% packet loss") == 2
-    assert "reached the end" in output
+    assert succeeded(run, "2-mesh").count(" 0% packet loss") == 2
 
 
 def test_the_tests_of_the_device_pass(run: Run) -> None:
