@@ -14,7 +14,6 @@ from .identity import NodeId
 from .model import Network, Search
 from .policy import UNKNOWN, Choice, Gateway, Group, Key, Route, Standing, Wish, Wishes
 
-
 _NOTHING: Final[Mapping[Key, tuple[_Entry, ...]]] = {}  # of one who offers nothing searched
 
 
