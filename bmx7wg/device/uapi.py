@@ -8,11 +8,13 @@ last, in transactions of their own.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
+from itertools import zip_longest
 from typing import Final
 
 from ..core.model import ActualPeer, Endpoint, PeerStatistics
@@ -25,6 +27,7 @@ CHUNK: Final = 100  # peers in a transaction
 TIMEOUT: Final = 5.0  # s for an answer; 100 peers take 15 ms
 _HANG_UP: Final = 0.5  # s that a killed process may need to let go of its socket
 _RECEIVE: Final = 65536
+_PUBLIC_KEY: Final = re.compile("^public_key=", re.MULTILINE)
 _ALLOWED_IP: Final = "allowed_ip="
 _MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes; 10,000 peers of 64 networks have 25 MB
 
@@ -81,10 +84,12 @@ class Connection:
             answer += data
             if len(answer) > _MAX_ANSWER:
                 raise OSError("wireguard-go's answer has no end")
-        text, _, code = answer.decode("ascii").rstrip("\n").rpartition("errno=")
-        if code != "0":
-            raise RefusedError(-int(code), os.strerror(-int(code)))
-        return text
+        end = answer.rindex(b"errno=")
+        code = -int(answer[end:].removeprefix(b"errno="))
+        if code:
+            raise RefusedError(code, os.strerror(code))
+        del answer[end:]  # in place: there may be megabytes before
+        return answer.decode("ascii")
 
 
 def answers(path: str) -> bool:
@@ -213,9 +218,11 @@ def _sections(text: str) -> tuple[list[str], Iterator[tuple[bytes, list[str]]]]:
 
     The lines of thousands of peers at a time would take memory that does not come back.
     """
-    head, *peers = f"\n{text}".split("\npublic_key=")
-    sections = (section.splitlines() for section in peers)
-    return head.splitlines(), ((bytes.fromhex(lines[0]), lines[1:]) for lines in sections)
+    begins = [found.start() for found in _PUBLIC_KEY.finditer(text)]
+    head = text[: begins[0]] if begins else text
+    sections = (text[slice(*ends)].splitlines() for ends in zip_longest(begins, begins[1:]))
+    peers = ((bytes.fromhex(key.partition("=")[2]), lines) for key, *lines in sections)
+    return head.splitlines(), peers
 
 
 def _fields(lines: Iterable[str]) -> dict[str, str]:
