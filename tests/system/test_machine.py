@@ -27,14 +27,14 @@ JOBS = [
         busctl get-property {NAME} {PATH}/device {NAME}.Device Backend
         inside="nsenter --target=$(systemctl show -P MainPID bmx7-wg) --mount"
         for closed in /run /usr /etc /var/lib /sys/kernel; do
-            ! $inside touch $closed/new
+            if $inside touch $closed/new; then exit 1; fi
         done
         for open in /run/bmx7 /var/lib/bmx7-wg; do
             $inside touch $open/new
             rm $open/new
         done
         systemctl stop bmx7-wg
-        ! ip link show dev wgBmx7
+        if ip link show dev wgBmx7; then exit 1; fi
         echo reached the end
         """,
         timeout=120,
