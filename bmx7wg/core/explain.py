@@ -6,8 +6,9 @@ Nothing in them comes from a neighbour: names are theirs to choose.
 from __future__ import annotations
 
 from .identity import NodeId
+from .places import Rank
 from .policy import Gateway, Standing
-from .selection import Rank, Situation
+from .selection import Situation
 
 
 def candidates(situation: Situation) -> tuple[tuple[NodeId, int, str], ...]:

@@ -6,128 +6,15 @@ here goes through everything: what changes is noted where it counts, and settled
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from .identity import NodeId
 from .model import Network, Search
+from .places import Area, Entry, Place, Rank
 from .policy import UNKNOWN, Choice, Gateway, Group, Key, Route, Standing, Wish, Wishes
 
-_NOTHING: Final[Mapping[Key, tuple[_Entry, ...]]] = {}  # of one who offers nothing searched
-
-
-class Rank(NamedTuple):
-    """What entries are sorted by: the best is the least."""
-
-    standing: int  # that of the gateway, doubled; less 1 for one in use that failed
-    worth: int  # less than 0: tunnel metric × -10,000
-    node_id: NodeId
-    order: int  # of the search
-    length: int  # of the offered prefix
-
-
-class _Entry:
-    """One offer of one gateway, as one search sees it."""
-
-    __slots__ = ("place", "wish", "quality", "length", "rank")
-
-    def __init__(self, place: _Place, wish: Wish, quality: int, length: int) -> None:
-        self.place, self.wish, self.quality, self.length = place, wish, quality, length
-        self.rank: Rank
-
-
-class _Place:
-    """A prefix in a group of searches, and all who could carry it."""
-
-    __slots__ = ("key", "prefix", "area", "ranks", "fresh", "pick", "blocker", "refusal")
-
-    def __init__(self, key: Key, prefix: Network, area: _Area, refusal: str) -> None:
-        self.key, self.prefix, self.area, self.refusal = key, prefix, area, refusal
-        self.ranks: list[Rank] = []  # sorted
-        self.fresh: list[Rank] | None = None  # to be sorted in
-        self.pick: Rank | None = None  # the best that the trie allows
-        self.blocker: _Place | None = None  # the prefix above that this one is left to
-
-    def add(self, rank: Rank) -> None:
-        if self.fresh is not None:
-            self.fresh.append(rank)
-        elif self.ranks:
-            self.fresh = [rank]
-        else:
-            self.ranks.append(rank)
-
-    def remove(self, rank: Rank) -> None:
-        if self.fresh and rank in self.fresh:
-            self.fresh.remove(rank)
-        else:
-            del self.ranks[bisect_left(self.ranks, rank)]
-
-    def sort(self) -> None:
-        if self.fresh is not None and len(self.fresh) <= 8:
-            for rank in self.fresh:
-                insort(self.ranks, rank)
-        elif self.fresh is not None:
-            self.ranks += self.fresh
-            self.ranks.sort()
-        self.fresh = None
-
-    @property
-    def kept(self) -> Rank | None:
-        """What this group wants the prefix to be routed by."""
-        return self.pick if self.blocker is None else None
-
-    def best(self, bound: NodeId | None) -> Rank | None:
-        """The first, or the first of the gateway that the trie binds this prefix to."""
-        if self.refusal:
-            return None
-        if bound is None:
-            return self.ranks[0] if self.ranks else None
-        return next((rank for rank in self.ranks if rank.node_id == bound), None)
-
-
-class _Area:
-    """The prefixes of one group."""
-
-    def __init__(self, group: Group, wishes: Iterable[Wish]) -> None:
-        self.group = group
-        self.after: list[_Area] = []  # the areas that choose after this one
-        self.places: dict[Key, _Place] = {}
-        self.touched: set[_Place] = set()
-        #: Whether some search forbids overlaps; if none does, no prefix bars another.
-        self.barred = any(
-            not (wish.search.allow_overlap and wish.search.break_overlap) for wish in wishes
-        )
-        self._lengths: dict[int, int] = {}  # how many prefixes of each length there are
-        self._longest = 0  # that there ever was
-        self._sorted: list[Key] | None = None
-
-    def add(self, place: _Place) -> None:
-        self.places[place.key] = place
-        self._lengths[place.key.length] = self._lengths.get(place.key.length, 0) + 1
-        self._longest = max(self._longest, place.key.length)
-        self._sorted = None
-
-    def remove(self, place: _Place) -> None:
-        del self.places[place.key]
-        self._lengths[place.key.length] -= 1
-        self._sorted = None
-
-    def above(self, key: Key) -> Iterable[_Place]:
-        for length, count in self._lengths.items():
-            if count and length < key.length:
-                place = self.places.get(key.above(length))
-                if place is not None:
-                    yield place
-
-    def below(self, key: Key) -> Collection[_Place]:
-        if key.length >= self._longest:
-            return ()
-        if self._sorted is None:
-            self._sorted = sorted(self.places)
-        first = bisect_right(self._sorted, key)
-        end = Key(key.last + 1, -1, key.version)
-        return [self.places[k] for k in self._sorted[first : bisect_left(self._sorted, end)]]
+_NOTHING: Final[Mapping[Key, tuple[Entry, ...]]] = {}  # of one who offers nothing searched
 
 
 class Situation(NamedTuple):
@@ -155,15 +42,15 @@ class Selection:
         for wish in self._wishes:
             by_group.setdefault(wish.group, []).append(wish)
         #: In the order in which they choose.
-        self._areas = {group: _Area(group, by_group[group]) for group in sorted(by_group)}
-        self._by_version: dict[int, list[_Area]] = {4: [], 6: []}
+        self._areas = {group: Area(group, by_group[group]) for group in sorted(by_group)}
+        self._by_version: dict[int, list[Area]] = {4: [], 6: []}
         for group, area in self._areas.items():
             areas = self._by_version[group.version]
             for before in areas:
                 before.after.append(area)
             areas.append(area)
         self._gateways: dict[NodeId, Gateway] = {}
-        self._entries: dict[NodeId, dict[Key, tuple[_Entry, ...]]] = {}
+        self._entries: dict[NodeId, dict[Key, tuple[Entry, ...]]] = {}
         self._in_use: dict[Key, NodeId] = {}
         self._bound: dict[Key, tuple[Group, NodeId]] = {}  # as in WireGuard's trie
 
@@ -274,9 +161,9 @@ class Selection:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _settle(self, area: _Area) -> Collection[_Place]:
+    def _settle(self, area: Area) -> Collection[Place]:
         touched, area.touched = area.touched, set()
-        changed: list[_Place] = []  # those with another pick
+        changed: list[Place] = []  # those with another pick
         for place in touched:
             if place.fresh is not None:
                 place.sort()
@@ -293,7 +180,7 @@ class Selection:
                 area.remove(place)
         return concerned
 
-    def _block(self, area: _Area, changed: Iterable[_Place]) -> set[_Place]:
+    def _block(self, area: Area, changed: Iterable[Place]) -> set[Place]:
         """Look again at what these bar, and what bars them; returns all that was looked at."""
         places = set(changed)
         for place in changed:
@@ -302,13 +189,13 @@ class Selection:
             place.blocker = self._blocker(place)
         return places
 
-    def _blocker(self, place: _Place) -> _Place | None:
+    def _blocker(self, place: Place) -> Place | None:
         """The longest prefix above that is better and may not be broken into."""
         pick = place.pick
         if pick is None:
             return None
         breaks = self._wishes[pick.order].search.break_overlap
-        found: _Place | None = None
+        found: Place | None = None
         for other in place.area.above(place.key):
             if other.pick is None or other.pick[:2] >= pick[:2]:
                 continue
@@ -318,7 +205,7 @@ class Selection:
                 found = other
         return found
 
-    def _bind(self, place: _Place) -> None:
+    def _bind(self, place: Place) -> None:
         """Let WireGuard's trie have what a group wants, unless a group before it has its way."""
         key, group, kept = place.key, place.area.group, place.kept
         before = self._bound.get(key)
@@ -339,7 +226,7 @@ class Selection:
                 area.touched.add(other)
 
     def _enter(self, gateway: Gateway) -> None:
-        entries: dict[Key, tuple[_Entry, ...]] = {}
+        entries: dict[Key, tuple[Entry, ...]] = {}
         for offer in gateway.offers:
             offered = Key.of(offer.prefix)
             for wish in self._wishes.matching(offered):
@@ -352,9 +239,9 @@ class Selection:
                 area = self._areas[wish.group]
                 place = area.places.get(key)
                 if place is None:
-                    place = _Place(key, prefix, area, self._refusal(prefix))
+                    place = Place(key, prefix, area, self._refusal(prefix))
                     area.add(place)
-                entry = _Entry(place, wish, wish.quality(offer.bandwidth), offered.length)
+                entry = Entry(place, wish, wish.quality(offer.bandwidth), offered.length)
                 entry.rank = self._rank(gateway, entry)
                 place.add(entry.rank)
                 area.touched.add(place)
@@ -368,7 +255,7 @@ class Selection:
                 entry.place.remove(entry.rank)
                 entry.place.area.touched.add(entry.place)
 
-    def _rank(self, gateway: Gateway, entry: _Entry) -> Rank:
+    def _rank(self, gateway: Gateway, entry: Entry) -> Rank:
         wish, standing, bonus = entry.wish, 2 * gateway.standing, 100
         if self._in_use.get(entry.place.key) == gateway.node_id:
             bonus = wish.bonus
@@ -378,7 +265,7 @@ class Selection:
         worth = end_to_end * wish.search.rating * bonus
         return Rank(standing, -worth, gateway.node_id, wish.order, entry.length)
 
-    def _weigh(self, node_id: NodeId, entry: _Entry, *, chosen: bool) -> None:
+    def _weigh(self, node_id: NodeId, entry: Entry, *, chosen: bool) -> None:
         """Count the hysteresis, or no longer, for one that carries its prefix or did so."""
         place, area, before = entry.place, entry.place.area, entry.rank
         gateway = self._gateways[node_id]
@@ -390,7 +277,7 @@ class Selection:
         else:
             self._rank_again(gateway, entry)
 
-    def _rank_again(self, gateway: Gateway, entry: _Entry) -> None:
+    def _rank_again(self, gateway: Gateway, entry: Entry) -> None:
         rank = self._rank(gateway, entry)
         entry.place.area.touched.add(entry.place)  # what is said of it may differ
         if rank != entry.rank:
