@@ -25,6 +25,8 @@ def unchosen(situation: Situation | None) -> str:
         return "nobody offers it any more"
     if situation.refusal:
         return f"not taken: {situation.refusal}"
+    if situation.left_to is not None and situation.candidates[0][0].node_id in situation.left:
+        return f"left to {situation.left_to}, which had a better gateway less than a minute ago"
     if situation.left_to is not None:
         return f"left to {situation.left_to}, which has a better gateway and allows no overlap"
     return "another table needs it elsewhere"
@@ -56,6 +58,8 @@ def _why_not(situation: Situation, gateway: Gateway, rank: Rank) -> str:
     if gateway.standing >= Standing.DOUBTFUL:
         return f"it {gateway.flaw}"
     taken = next(((g, r) for g, r in situation.candidates if g.node_id == situation.gateway), None)
+    if taken is not None and rank < taken[1] and gateway.node_id in situation.left:
+        return "it was left less than a minute ago"
     if taken is None or rank < taken[1]:
         return "another table needs it elsewhere"
     if gateway.standing > taken[0].standing:

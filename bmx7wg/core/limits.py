@@ -31,6 +31,7 @@ MAX_OFFERED: Final = 3600  # bytes of an announcement for its networks; the rest
 MAX_CANDIDATES: Final = 16  # of a network that are shown, the best ones
 UNANSWERED: Final = 15.0  # s of traffic to a gateway without an answer until it has failed
 FAILED_HOLD: Final = 60.0  # s that a gateway which failed is the last resort
+LEFT_HOLD: Final = 60.0  # s that a gateway which was left is not taken by its metric alone
 ADOPTED_HOLD: Final = 15.0  # s that prefixes stay with the peers of a device that was there before
 MAX_TABLE_ROUTES: Final = 10_000  # read of a routing table and IP version; 64 can be announced
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from . import explain
 from .config import Config
+from .departures import Departures
 from .identity import NodeId
 from .limits import MAIN_TABLE, MAX_CANDIDATES, MAX_OFFERS
 from .model import (
@@ -57,6 +58,7 @@ class Networks:
         self._offered: dict[NodeId, int] = {}  # how much each peer offers
         self._sum = 0  # of that
         self._standings = Standings()
+        self._departures = Departures()
         self._stand_ins = StandIns()  # for the peers of a device that was there before
         self._carried: dict[Key, _Carried] = {}
         self._by_node: dict[NodeId, set[Network]] = {}
@@ -204,7 +206,12 @@ class Networks:
 
     def next_timeout(self) -> float | None:
         """When `settle` has something to do."""
-        times = (self._due, self._stand_ins.next_timeout(), self._standings.next_timeout())
+        times = (
+            self._due,
+            self._stand_ins.next_timeout(),
+            self._standings.next_timeout(),
+            self._departures.next_timeout(),
+        )
         return min((time for time in times if time is not None), default=None)
 
     def due_calls(self, now: float) -> list[NodeId]:
@@ -221,6 +228,8 @@ class Networks:
         """
         for stand_in in self._stand_ins.expire(now):
             self._drop(stand_in, now)
+        if self._selection.reconsider(self._departures.expire(now)):
+            self._touch(now)
         if self._due is None:
             return None
         self._due = None
@@ -293,7 +302,7 @@ class Networks:
     def _begin(self) -> None:
         """Choose among other searches from now on; who carries what still counts."""
         self._refusals = Refusals(marked=bool(self._config.device.firewall_mark))
-        self._selection = Selection(self._config.searches, self._refusals)
+        self._selection = Selection(self._config.searches, self._refusals, self._departures)
         self._offered.clear()
         self._sum = 0
         for gateway in self._stand_ins.gateways:
@@ -353,6 +362,7 @@ class Networks:
             since, reason = now, self._reason(key, old, new)
             self._selection.use(key, new)
             if old is not None:
+                self._departures.add(key, old, now)
                 self._by_node[old].discard(prefix)
                 if not self._by_node[old]:
                     del self._by_node[old]

@@ -71,13 +71,9 @@ class Place:
         """What this group wants the prefix to be routed by."""
         return self.pick if self.blocker is None else None
 
-    def best(self, bound: NodeId | None) -> Rank | None:
-        """The first, or the first of the gateway that the trie binds this prefix to."""
-        if self.refusal:
-            return None
-        if bound is None:
-            return self.ranks[0] if self.ranks else None
-        return next((rank for rank in self.ranks if rank.node_id == bound), None)
+    def best_of(self, node_id: NodeId | None) -> Rank | None:
+        """The first of this gateway."""
+        return next((rank for rank in self.ranks if rank.node_id == node_id), None)
 
 
 class Area:

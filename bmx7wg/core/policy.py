@@ -12,6 +12,9 @@
 - A better standing counts more than any metric. Of gateways that are lost or failed lately the
   one in use stays. What is then still equal goes by node id, so that the order of arrival means
   nothing.
+- A gateway that a prefix was taken from does not get it back by its metric within a minute: not
+  from one in use that stands as well, nor, if the prefix was left to a better one above it, while
+  one above has a gateway that stands as well.
 - WireGuard has one trie of allowed IPs: in all groups a prefix goes to the same gateway, the one
   that the group with the lowest rule (then metric) chose.
 

@@ -6,7 +6,7 @@ here goes through everything: what changes is noted where it counts, and settled
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from .identity import NodeId
@@ -24,6 +24,7 @@ class Situation(NamedTuple):
     gateway: NodeId | None
     left_to: Network | None  # the better prefix above that this one is left to
     refusal: str
+    left: frozenset[NodeId]  # candidates that it was taken from within the last minute
     bonus: int  # percent, that counts for the gateway in use
     route: Route
 
@@ -31,13 +32,19 @@ class Situation(NamedTuple):
 class Selection:
     """Who carries which prefix, of all gateways that are `put` here.
 
-    *refusal* tells why a prefix is not to be taken from anybody, empty if it may be. Changes
-    count from the next `settle` on.
+    *refusal* tells why a prefix is not to be taken from anybody, empty if it may be; *left* has the
+    gateways that a prefix was taken from lately. Changes count from the next `settle` on.
     """
 
-    def __init__(self, searches: Collection[Search], refusal: Callable[[Network], str]) -> None:
+    def __init__(
+        self,
+        searches: Collection[Search],
+        refusal: Callable[[Network], str],
+        left: Container[tuple[Key, NodeId]],
+    ) -> None:
         self._wishes = Wishes(searches)
         self._refusal = refusal
+        self._left = left
         by_group: dict[Group, list[Wish]] = {}
         for wish in self._wishes:
             by_group.setdefault(wish.group, []).append(wish)
@@ -100,6 +107,18 @@ class Selection:
                     place.refusal = refusal
                     area.touched.add(place)
 
+    def reconsider(self, keys: Iterable[Key]) -> bool:
+        """*left* has not all gateways of these prefixes any more; whether that may matter."""
+        matters = False
+        for key in keys:
+            for area in self._by_version[key.version]:
+                place = area.places.get(key)
+                if place is not None and (place.blocker or place.ranks[:1] != [place.pick]):
+                    place.pick = None  # so that all that hangs on it is looked at again
+                    area.touched.add(place)
+                    matters = True
+        return matters
+
     # -- out --------------------------------------------------------------------------------------
 
     def gateways(self) -> Collection[NodeId]:
@@ -155,6 +174,7 @@ class Selection:
             gateway=bound[1] if bound else None,
             left_to=place.blocker.prefix if place.blocker else None,
             refusal=place.refusal,
+            left=frozenset(node_id for node_id in ranks if (key, node_id) in self._left),
             bonus=leading.bonus,
             route=leading.route,
         )
@@ -167,8 +187,7 @@ class Selection:
         for place in touched:
             if place.fresh is not None:
                 place.sort()
-            bound = self._bound.get(place.key)
-            pick = place.best(bound[1] if bound and bound[0] < area.group else None)
+            pick = self._pick(place)
             if pick != place.pick:
                 place.pick = pick
                 changed.append(place)
@@ -179,6 +198,27 @@ class Selection:
             if not place.ranks:
                 area.remove(place)
         return concerned
+
+    def _pick(self, place: Place) -> Rank | None:
+        """The best that the trie allows; one that was left has to stand better to come back."""
+        key, bound = place.key, self._bound.get(place.key)
+        if place.refusal or not place.ranks:
+            return None
+        if bound is not None and bound[0] < place.area.group:
+            return place.best_of(bound[1])
+        best = place.ranks[0]
+        if (key, best.node_id) not in self._left:
+            return best
+        in_use = place.best_of(self._in_use.get(key))
+        if in_use is None:
+            return best
+        return next(
+            rank
+            for rank in place.ranks
+            if rank is in_use
+            or rank.standing < in_use.standing
+            or (key, rank.node_id) not in self._left
+        )
 
     def _block(self, area: Area, changed: Iterable[Place]) -> set[Place]:
         """Look again at what these bar, and what bars them; returns all that was looked at."""
@@ -195,9 +235,12 @@ class Selection:
         if pick is None:
             return None
         breaks = self._wishes[pick.order].search.break_overlap
+        bar: tuple[int, ...] = pick[:2]
+        if place.key not in self._in_use and (place.key, pick.node_id) in self._left:
+            bar = (pick.standing + 1,)  # it was left to the one above, and stays so for a minute
         found: Place | None = None
         for other in place.area.above(place.key):
-            if other.pick is None or other.pick[:2] >= pick[:2]:
+            if other.pick is None or other.pick[:2] >= bar:
                 continue
             if breaks and self._wishes[other.pick.order].search.allow_overlap:
                 continue

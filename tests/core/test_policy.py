@@ -34,6 +34,7 @@ class World:
     searches: tuple[Search, ...]
     gateways: dict[NodeId, Gateway] = field(default_factory=dict)
     in_use: dict[Network, NodeId] = field(default_factory=dict)
+    left: set[tuple[Key, NodeId]] = field(default_factory=set)  # within the last minute
     refused: set[Network] = field(default_factory=set)
 
 
@@ -52,9 +53,18 @@ def plain_reading(world: World) -> dict[Network, Choice]:
     groups = {(s.rule, s.metric, s.network.version) for s in world.searches}
     for group in sorted(groups):
         best: dict[Network, Candidate] = {}
-        for candidate in candidates(world, group):
+        offered = list(candidates(world, group))
+        for candidate in offered:
             prefix = candidate.prefix
             if prefix in world.refused or chosen.get(prefix) not in (None, candidate.node_id):
+                continue
+            if prefix not in chosen and any(
+                was_left(world, candidate)
+                and other.prefix == prefix
+                and other.node_id == world.in_use.get(prefix) != candidate.node_id
+                and other.rank[0] <= candidate.rank[0]
+                for other in offered
+            ):
                 continue
             if prefix not in best or candidate.rank < best[prefix].rank:
                 best[prefix] = candidate
@@ -62,7 +72,11 @@ def plain_reading(world: World) -> dict[Network, Choice]:
             better_above = any(
                 bits(prefix).startswith(bits(shorter)) and shorter != prefix
                 # standing and tunnel metric
-                and other.rank[:2] < mine.rank[:2]
+                and (
+                    other.rank[:2] < mine.rank[:2]
+                    or (was_left(world, mine) and prefix not in world.in_use)
+                    and other.rank[0] <= mine.rank[0]
+                )
                 and not (other.search.allow_overlap and mine.search.break_overlap)
                 for shorter, other in best.items()
             )
@@ -74,6 +88,10 @@ def plain_reading(world: World) -> dict[Network, Choice]:
         prefix: Choice(node_id, tuple(dict.fromkeys(routes[prefix])))
         for prefix, node_id in chosen.items()
     }
+
+
+def was_left(world: World, candidate: Candidate) -> bool:
+    return (Key.of(candidate.prefix), candidate.node_id) in world.left
 
 
 def candidates(world: World, group: tuple[int, int, int]) -> Iterator[Candidate]:
@@ -118,7 +136,7 @@ class Chooser:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.selection = Selection(world.searches, self._refusal)
+        self.selection = Selection(world.searches, self._refusal, world.left)
         self.choices: dict[Network, Choice] = {}
         for gateway in world.gateways.values():
             self.selection.put(gateway)
@@ -197,7 +215,7 @@ class Dice:
     def happen(self, world: World, chooser: Chooser) -> None:
         """Change one thing, in the world and for who keeps up with it."""
         node_id, prefix = self._random.choice(NODES[:5]), self._random.choice(PREFIXES)
-        match self._random.randrange(7):
+        match self._random.randrange(9):
             case 0 | 1:
                 gateway = world.gateways.get(node_id) or self._gateway(node_id)
                 world.gateways[node_id] = replace(gateway, metric=self._metric())
@@ -212,11 +230,18 @@ class Dice:
             case 4:
                 world.gateways.pop(node_id, None)
                 chooser.selection.drop(node_id)
-            case 5:
+            case 5 | 6:
+                before = world.in_use
                 world.in_use = {where: choice.gateway for where, choice in chooser.choices.items()}
                 for where in PREFIXES:
                     chooser.selection.use(Key.of(where), world.in_use.get(where))
-            case 6:
+                    if where in before and before[where] != world.in_use.get(where):
+                        world.left.add((Key.of(where), before[where]))
+            case 7 if world.left:
+                over = self._random.sample(sorted(world.left), 1)
+                world.left.difference_update(over)
+                chooser.selection.reconsider(key for key, _ in over)
+            case _:
                 world.refused ^= {prefix}
                 chooser.selection.recheck([Key.of(prefix)])
 
