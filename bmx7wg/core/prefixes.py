@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Network, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
-from .limits import BMX7_PREFIX, MESH_PREFIX
+from .limits import BMX7_PREFIX, MAX_PEERS, MESH_PREFIX
 from .model import Network
 
 MESH: Final = IPv6Network(MESH_PREFIX)
@@ -43,6 +44,15 @@ _BITS: Final = {
     )
     for version in (4, 6)
 }
+
+
+@lru_cache(maxsize=2 * MAX_PEERS)
+def network(packed: bytes, length: int) -> Network:
+    """The network of an address of 4 or 16 bytes; for the same one the same object.
+
+    That of a peer is wanted, and read from the device: one takes half a kilobyte.
+    """
+    return IPv6Network((packed, length)) if len(packed) == 16 else IPv4Network((packed, length))
 
 
 def parse_prefix(text: str) -> Network:

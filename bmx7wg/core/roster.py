@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 
 from .identity import KEY_SIZE, NodeId, mesh_address, preshared_key
 from .model import DesiredPeer, Network, PeerState, StaticPeer
 from .peers import Peer
+from .prefixes import network
 from .settings import Settings
 
 
@@ -121,7 +122,7 @@ class Roster:
     def _desired(self, peer: Peer) -> DesiredPeer:
         static = self._static.get(peer.node_id) or StaticPeer(peer.public_key)
         address = self.address(peer.node_id)
-        own = (IPv6Network(address),) if address else ()
+        own = (network(address.packed, address.max_prefixlen),) if address else ()
         return DesiredPeer(
             public_key=peer.public_key,
             preshared_key=static.preshared_key or self._pair_key(peer.node_id),

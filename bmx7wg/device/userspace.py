@@ -28,6 +28,7 @@ class Userspace:
         self._route = route
         self._device = device
         self._runner = runner
+        self._reader = uapi.Reader()
         self._connection: uapi.Connection | None = None
         self._pulse: uapi.Connection | None = None  # idle: it ends when the process does
 
@@ -42,14 +43,17 @@ class Userspace:
 
     def read(self, index: int) -> Settings | None:
         try:
-            return uapi.decode_device(self._ask(uapi.Connection.get))
+            return self._get()
         except TimeoutError:
             raise  # it is busy, not dead: a new one would know no session
         except OSError:
             return None
 
     def statistics(self, index: int) -> Mapping[bytes, PeerStatistics]:
-        return uapi.decode_statistics(self._ask(uapi.Connection.get))
+        return {
+            key: PeerStatistics(peer.last_handshake, peer.rx_bytes, peer.tx_bytes, peer.endpoint)
+            for key, peer in self._get().peers.items()
+        }
 
     def set_device(self, index: int, change: SetDevice) -> None:
         self._ask(lambda connection: connection.set(uapi.encode_device(change)))
@@ -100,10 +104,13 @@ class Userspace:
     def _wait_until_it_listens(self) -> None:
         """Until it has seen that the link is up: packets sent before are lost."""
         deadline = time.monotonic() + START
-        while uapi.decode_device(self._ask(uapi.Connection.get)).listen_port == 0:
+        while self._get().listen_port == 0:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{PROGRAM} does not begin to work on {self._device}")
             time.sleep(STEP)
+
+    def _get(self) -> Settings:
+        return self._ask(lambda connection: self._reader.device(connection.get()))
 
     def _ask(self, question: Callable[[uapi.Connection], _T]) -> _T:
         connection = self._connect()
@@ -111,8 +118,8 @@ class Userspace:
             return question(connection)
         except uapi.RefusedError:
             raise
-        except OSError:
-            self._hang_up()  # a late answer would be taken for that of the next question
+        except Exception:
+            self._hang_up()  # the rest of the answer would be taken for that of the next question
             raise
 
     def _hang_up(self) -> None:

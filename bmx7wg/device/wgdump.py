@@ -13,11 +13,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from ..core.limits import MAX_PEERS
 from ..core.model import ActualPeer, Endpoint, Network, PeerStatistics
+from ..core.prefixes import network
 from ..netlink import attributes
 from . import wgnetlink as wg
 from .backend import Settings
@@ -196,4 +197,4 @@ def _endpoint(value: bytes) -> Endpoint | None:
 def _allowed_ip(value: bytes) -> Network:
     parts = dict(attributes(value))
     packed, length = parts[wg.A_ADDRESS], parts[wg.A_MASK][0]
-    return IPv6Network((packed, length)) if len(packed) == 16 else IPv4Network((packed, length))
+    return network(packed, length)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from threading import Thread
 
 import pytest
 
@@ -88,8 +91,65 @@ last_handshake_time_nsec=0
 """
 
 
+def parts(text):
+    """As `Connection.get` gives them."""
+    return iter(text.removesuffix("\n").encode().split(b"\npublic_key="))
+
+
+@contextmanager
+def wireguard_go(directory, monkeypatch, answer, cuts):
+    """A connection to somebody who gives this answer, in pieces."""
+    monkeypatch.setattr(uapi, "DIRECTORY", str(directory))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(uapi.socket_path("wg"))
+        listener.listen()
+        connection = uapi.Connection("wg")
+        accepted, _ = listener.accept()
+
+        def serve():
+            with accepted:
+                assert accepted.recv(100) == b"get=1\n\n"
+                for begin, end in zip((0, *cuts), (*cuts, len(answer))):
+                    accepted.sendall(answer[begin:end])
+
+        thread = Thread(target=serve)
+        thread.start()
+        yield connection
+        thread.join()
+        connection.close()
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_an_answer_comes_in_pieces(tmp_path, monkeypatch, size):
+    text = DUMP % "192.0.2.2:6277"
+    answer = f"{text}errno=0\n\n".encode()
+    cuts = range(size, len(answer), size)
+    monkeypatch.setattr(uapi, "_RECEIVE", size)
+    with wireguard_go(tmp_path, monkeypatch, answer, cuts) as connection:
+        assert list(connection.get()) == list(parts(text))
+
+
+@pytest.mark.parametrize(
+    "answer, error",
+    [(b"errno=-1\n\n", uapi.RefusedError), (b"listen_port=1\n", ConnectionResetError)],
+)
+def test_an_answer_that_is_none(tmp_path, monkeypatch, answer, error):
+    with wireguard_go(tmp_path, monkeypatch, answer, ()) as connection:
+        with pytest.raises(error):
+            list(connection.get())
+
+
+def test_only_what_changed_is_decoded_again():
+    reader = uapi.Reader()
+    before = reader.device(parts(DUMP % "192.0.2.2:6277")).peers
+    after = reader.device(parts(DUMP % "192.0.2.3:6277")).peers
+    assert after[SHARED] is before[SHARED]
+    assert after[TWO].endpoint == Endpoint(IPv4Address("192.0.2.3"), 6277)
+    assert after[TWO].allowed_ips[1] is before[TWO].allowed_ips[1]
+
+
 def test_a_dump():
-    device = uapi.decode_device(DUMP % "192.0.2.2:6277")
+    device = uapi.Reader().device(parts(DUMP % "192.0.2.2:6277"))
     assert (device.private_key, device.listen_port, device.firewall_mark) == (ONE, 6277, 25207)
     peer, bare = device.peers.values()
     assert (peer.public_key, peer.preshared_key, peer.keepalive) == (TWO, SHARED, 25)
@@ -97,13 +157,12 @@ def test_a_dump():
     assert peer.last_handshake == 1700000000 * 10**9 + 5
     assert (peer.rx_bytes, peer.tx_bytes) == (78, 77)
     assert (bare.endpoint, bare.preshared_key, bare.allowed_ips) == (None, bytes(32), ())
-    statistics = uapi.decode_statistics(DUMP % "192.0.2.2:6277")
-    assert statistics[TWO].endpoint == Endpoint(IPv4Address("192.0.2.2"), 6277)
-    assert statistics[SHARED].last_handshake == 0
+    assert peer.endpoint == Endpoint(IPv4Address("192.0.2.2"), 6277)
+    assert bare.last_handshake == 0
 
 
 def test_an_empty_device():
-    device = uapi.decode_device("")
+    device = uapi.Reader().device(parts(""))
     assert (device.private_key, device.listen_port, device.peers) == (bytes(32), 0, {})
 
 
@@ -119,5 +178,5 @@ def test_an_empty_device():
     ],
 )
 def test_endpoints(text, expected):
-    (peer, _) = uapi.decode_device(DUMP % text).peers.values()
+    (peer, _) = uapi.Reader().device(parts(DUMP % text)).peers.values()
     assert peer.endpoint == expected
