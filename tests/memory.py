@@ -86,11 +86,7 @@ class InMemoryDevice:
 
     async def statistics(self) -> Mapping[bytes, PeerStatistics]:
         self._check()
-        peers = self.actual.peers if self.actual else {}
-        return {
-            key: PeerStatistics(p.last_handshake, p.rx_bytes, p.tx_bytes, p.endpoint)
-            for key, p in peers.items()
-        }
+        return self.actual.peers if self.actual else {}
 
     def probe(self, address: IPv6Address) -> None:
         self.probed.append(address)
@@ -209,7 +205,7 @@ def _peers_after(
         if other != operation.replaces
     }
     if operation.new:
-        result[key] = ActualPeer(key, bytes(32), None, ())
+        result[key] = ActualPeer(public_key=key, preshared_key=bytes(32))
     peer = result[key]
     kept = () if operation.only_these else peer.allowed_ips
     result[key] = ActualPeer(

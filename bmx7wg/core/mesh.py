@@ -183,26 +183,30 @@ class Mesh:
         """Take in the device's counters and handshakes."""
         self._networks.clock(now, wall)
         waiting = self._sessions.waiting()
-        roamed = self._sessions.roamed(read)
-        changed, shaken = self._sessions.update(read, now, wall)
-        for key in changed:
+        seen = self._sessions.update(read, now, wall)
+        for key in seen.changed:
             peer = self._holder(key)
             if peer is None:
                 continue
-            if key in shaken:
+            if key in seen.shaken:
                 self._table.handshake(peer)
-            if key in shaken or key in roamed:
+            if key in seen.shaken or key in seen.roamed:
                 self._table.touch(peer)
             else:
                 self._counted.add(peer.node_id)
-        self._switch(shaken, now)
+        self._switch(seen.shaken, now)
         watched = {self._roster.key_of(node_id): node_id for node_id in self._networks.watched()}
         self._vitality.listen(watched, read, now)
         stalled = self._sessions.take_stalled()
         self._resting.update(key for key in stalled if self._can_rest(key))
         if self._resting or waiting != self._sessions.waiting():
             self._hurry(now)
-        self._compare(now)
+        self._settle(now)  # from here on, who switched is known by the new key
+        for key in seen.changed | seen.aged:
+            peer = self._holder(key)
+            if peer is not None:
+                self._compare_one(peer, now)
+        self._settle(now)
 
     def _switch(self, shaken: set[bytes], now: float) -> None:
         """Follow peers to the keys that they announced and now use.

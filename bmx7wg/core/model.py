@@ -305,17 +305,23 @@ class DesiredDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class ActualPeer:
-    """A peer as read from a device; times are wall clock, as WireGuard keeps them."""
+class PeerStatistics:
+    """What of a peer in a device changes by itself."""
+
+    last_handshake: int = 0  # ns since 1970, by WireGuard's wall clock; 0: never
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    endpoint: Endpoint | None = None  # where it is now: peers roam
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActualPeer(PeerStatistics):
+    """A peer as read from a device."""
 
     public_key: bytes
     preshared_key: bytes = field(repr=False)
-    endpoint: Endpoint | None
-    allowed_ips: tuple[Network, ...]
+    allowed_ips: tuple[Network, ...] = ()
     keepalive: int = 0
-    last_handshake: int = 0  # ns since 1970; 0: never
-    rx_bytes: int = 0
-    tx_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -336,16 +342,6 @@ class ActualDevice:
     routes: tuple[DesiredRoute, ...] = ()  # as the rules: those with our mark
     rules: tuple[DesiredRule, ...] = ()
     marked: bool = True  # as ours, and as one that gets no link-local address by itself
-
-
-@dataclass(frozen=True, slots=True)
-class PeerStatistics:
-    """The counters of one peer; a handshake in ns since 1970, 0 for never."""
-
-    last_handshake: int
-    rx_bytes: int
-    tx_bytes: int
-    endpoint: Endpoint | None = None  # where it is now: peers roam
 
 
 @dataclass(frozen=True)

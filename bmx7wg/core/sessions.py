@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Final, NamedTuple
 
 from .limits import CONNECTED_FOR
 from .model import PeerStatistics
@@ -37,6 +37,15 @@ class _Session:
     statistics: PeerStatistics | None = None
     probe_at: float | None = None
     probe_wait: float = FIRST_REPROBE
+
+
+class Seen(NamedTuple):
+    """What a look at the counters showed: public keys of peers."""
+
+    changed: set[bytes]  # they have other counters, or are elsewhere
+    shaken: set[bytes]  # of these: they completed a handshake
+    roamed: set[bytes]  # of these: they are elsewhere
+    aged: set[bytes]  # nothing changed, and the session is over by now
 
 
 class Sessions:
@@ -82,23 +91,25 @@ class Sessions:
     def keys(self) -> Set[bytes]:
         return self._sessions.keys()
 
-    def update(
-        self, read: Mapping[bytes, PeerStatistics], now: float, wall: int
-    ) -> tuple[set[bytes], set[bytes]]:
+    def update(self, read: Mapping[bytes, PeerStatistics], now: float, wall: int) -> Seen:
         """Take in what the device says; *wall* in ns since 1970.
 
-        Returns the keys with new counters and, of these, those with a new handshake.
         A handshake's age is taken from the wall clock only within what the monotonic clock
         allows, so that a clock that jumps makes nobody old or young.
         """
-        changed, shaken = set(), set()
+        seen = Seen(set(), set(), set(), set())
         for key, session in self._sessions.items():
-            now_read = read.get(key)
-            if now_read is None or now_read == session.statistics:
+            now_read, before = read.get(key), session.statistics
+            if now_read is None or now_read is before or now_read == before:
+                if session.at is not None and now - session.at > CONNECTED_FOR:
+                    if self._looked - session.at <= CONNECTED_FOR:
+                        seen.aged.add(key)
                 continue
-            changed.add(key)
+            seen.changed.add(key)
+            if now_read.endpoint != (before.endpoint if before else None):
+                seen.roamed.add(key)
             if now_read.last_handshake and now_read.last_handshake != session.handshake:
-                shaken.add(key)
+                seen.shaken.add(key)
                 age = max(0.0, (wall - now_read.last_handshake) / 1e9)
                 session.at = max(now - age, self._looked)
                 session.handshake = now_read.last_handshake
@@ -108,13 +119,7 @@ class Sessions:
         self._stalled |= self._openings.take_due(now)
         self._looked = now
         self._plan_look(now)
-        return changed, shaken
-
-    def roamed(self, read: Mapping[bytes, PeerStatistics]) -> set[bytes]:
-        """The peers that are elsewhere than at the last `update`."""
-        sessions = self._sessions.items()
-        known = ((key, s.statistics.endpoint if s.statistics else None) for key, s in sessions)
-        return {key for key, endpoint in known if key in read and read[key].endpoint != endpoint}
+        return seen
 
     def take_stalled(self) -> set[bytes]:
         """Peers to be put into the device anew, each told once, for another first handshake."""

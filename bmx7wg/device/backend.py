@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from ..core.model import ActualPeer, PeerStatistics
+from ..core.model import ActualPeer
 from ..core.operations import SetDevice
 from ..core.planpeers import PeerOperation
 from ..rtnetlink import Link
@@ -53,10 +53,10 @@ class Backend(Protocol):
         """Make the link and what works on it, or revive what is left of it."""
 
     def read(self, index: int) -> Settings | None:
-        """The settings, None if nobody works on the link."""
+        """The settings, None if nobody works on the link.
 
-    def statistics(self, index: int) -> Mapping[bytes, PeerStatistics]:
-        ...
+        Called often: a peer of which nothing changed should be the same object as before.
+        """
 
     def set_device(self, index: int, change: SetDevice) -> None:
         ...

@@ -6,10 +6,9 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from ..core.model import PeerStatistics
 from ..core.operations import SetDevice
 from ..core.planpeers import PeerOperation
 from ..netlink import F_DUMP, Netlink, NetlinkError, attributes
@@ -48,10 +47,8 @@ class Kernel:
             self._route.change_link(link.index, alias=OURS, group=0, no_link_local=True)
 
     def read(self, index: int) -> Settings | None:
-        return self._reader.device(self._dump(index))
-
-    def statistics(self, index: int) -> Mapping[bytes, PeerStatistics]:
-        return wgdump.statistics(self._dump(index))
+        dump = self._netlink.request(self._family, wgnetlink.encode_get(index), F_DUMP)
+        return self._reader.device(dump)
 
     def set_device(self, index: int, change: SetDevice) -> None:
         self._netlink.request(self._family, wgnetlink.encode_device(index, change))
@@ -84,9 +81,6 @@ class Kernel:
 
     def pulse(self) -> int | None:
         return None
-
-    def _dump(self, index: int) -> list[bytes]:
-        return self._netlink.request(self._family, wgnetlink.encode_get(index), F_DUMP)
 
 
 def _family_id(netlink: Netlink, name: str) -> int:

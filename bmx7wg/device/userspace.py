@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from ..core.model import PeerStatistics
 from ..core.operations import SetDevice
 from ..core.planpeers import PeerOperation
 from ..rtnetlink import Rtnetlink
@@ -48,12 +47,6 @@ class Userspace:
             raise  # it is busy, not dead: a new one would know no session
         except OSError:
             return None
-
-    def statistics(self, index: int) -> Mapping[bytes, PeerStatistics]:
-        return {
-            key: PeerStatistics(peer.last_handshake, peer.rx_bytes, peer.tx_bytes, peer.endpoint)
-            for key, peer in self._get().peers.items()
-        }
 
     def set_device(self, index: int, change: SetDevice) -> None:
         self._ask(lambda connection: connection.set(uapi.encode_device(change)))

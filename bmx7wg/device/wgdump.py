@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from ..core.limits import MAX_PEERS
-from ..core.model import ActualPeer, Endpoint, Network, PeerStatistics
+from ..core.model import ActualPeer, Endpoint, Network
 from ..core.prefixes import network
 from ..netlink import attributes
 from . import wgnetlink as wg
@@ -87,18 +87,6 @@ class Reader:
         return settings
 
 
-def statistics(bodies: Iterable[bytes]) -> dict[bytes, PeerStatistics]:
-    """Only the counters of a dump."""
-    return {
-        key: PeerStatistics(handshake, received, sent, endpoint)
-        for body in bodies
-        for kind, value in attributes(body, wg.GENL.size)
-        if kind == wg.D_PEERS
-        for key, preshared, handshake, _, received, sent, (endpoint, _) in _peers(value)
-        if preshared is not None
-    }
-
-
 def _part(body: bytes) -> _Part:
     device: dict[int, bytes] = {}
     peers: list[ActualPeer] = []
@@ -114,7 +102,14 @@ def _part(body: bytes) -> _Part:
             else:
                 peers.append(
                     ActualPeer(
-                        key, preshared, endpoint, networks, keepalive, handshake, received, sent
+                        handshake,
+                        received,
+                        sent,
+                        endpoint,
+                        public_key=key,
+                        preshared_key=preshared,
+                        allowed_ips=networks,
+                        keepalive=keepalive,
                     )
                 )
     return _Part(device, tuple(peers), tuple(continued))

@@ -108,7 +108,7 @@ class WireGuardDevice:
         return await self._run(self._read)
 
     async def statistics(self) -> Mapping[bytes, PeerStatistics]:
-        return await self._run(lambda: self._backend.statistics(self._index))
+        return await self._run(self._statistics)
 
     def probe(self, address: IPv6Address) -> None:
         self._prober.send(address, self._index)
@@ -178,6 +178,12 @@ class WireGuardDevice:
             rules=self._routes.rules(),
             marked=is_marked(link),
         )
+
+    def _statistics(self) -> Mapping[bytes, PeerStatistics]:
+        settings = self._backend.read(self._index)
+        if settings is None:
+            raise DeviceError(f"{self._name}: nobody works on it any more")
+        return settings.peers
 
     def _apply(
         self, desired: DesiredDevice, moved: tuple[int, int] | None

@@ -520,7 +520,11 @@ def device(*peers: ActualPeer) -> ActualDevice:
 
 
 def actual(node_id: NodeId, k: bytes) -> ActualPeer:
-    return ActualPeer(k, preshared_key(ME, node_id), None, (IPv6Network(mesh_address(node_id)),))
+    return ActualPeer(
+        public_key=k,
+        preshared_key=preshared_key(ME, node_id),
+        allowed_ips=(IPv6Network(mesh_address(node_id)),),
+    )
 
 
 def test_adopted_peers_stay_until_the_source_had_its_time() -> None:

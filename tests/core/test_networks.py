@@ -410,7 +410,12 @@ def test_a_device_that_was_there_keeps_its_gateways() -> None:
     before = World(Search(FOUR)).gateway(2, FOUR).mesh.desired()
     world = World(Search(FOUR))
     peer = before.peers[key(2)]
-    actual = ActualPeer(key(2), peer.preshared_key, peer.endpoint, peer.allowed_ips, 0, WALL, 1, 1)
+    actual = ActualPeer(
+        *(WALL, 1, 1, peer.endpoint),
+        public_key=key(2),
+        preshared_key=peer.preshared_key,
+        allowed_ips=peer.allowed_ips,
+    )
     device = ActualDevice("wg", 7, True, 1420, b"", 6277, 0x6277, (), {key(2): actual})
     world.mesh.adopt(device, world.now)
     assert world.mesh.desired().routes == before.routes and world.turn().carrier(FOUR) == 2

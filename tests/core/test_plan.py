@@ -365,7 +365,11 @@ def peers_of(draw, make):
         networks = in_order(tuple(network for network in owner if owner[network] == number))
         shared = key(draw(st.integers(1000, 1002)))
         result[key(number)] = make(
-            key(number), shared, draw(ENDPOINTS), networks, draw(st.sampled_from([0, 25]))
+            public_key=key(number),
+            preshared_key=shared,
+            endpoint=draw(ENDPOINTS),
+            allowed_ips=networks,
+            keepalive=draw(st.sampled_from([0, 25])),
         )
     return result
 

@@ -87,12 +87,15 @@ def test_a_handshake_ends_the_probing_and_ages() -> None:
     sessions = Sessions(OWN)
     sessions.install([K, L], 0.0, fresh=True)
     sessions.due_probes(0.0)
-    changed, new = sessions.update({K: shaken(0.01), L: NEVER}, 0.02, WALL + 20_000_000)
-    assert changed == {K, L} and new == {K}
+    seen = sessions.update({K: shaken(0.01), L: NEVER}, 0.02, WALL + 20_000_000)
+    assert seen == ({K, L}, {K}, set(), set())
     assert sessions.is_connected(K, 0.02) and sessions.is_connected(L, 0.02) is None
-    assert sessions.update({K: shaken(0.01), L: NEVER}, 0.5, WALL) == (set(), set())
+    assert sessions.update({K: shaken(0.01), L: NEVER}, 0.5, WALL) == (set(),) * 4
     assert sessions.is_connected(K, CONNECTED_FOR)
     assert sessions.is_connected(K, CONNECTED_FOR + 0.1) is False
+    same = {K: shaken(0.01), L: NEVER}
+    assert sessions.update(same, CONNECTED_FOR + 0.1, WALL) == (set(), set(), set(), {K})
+    assert sessions.update(same, CONNECTED_FOR + 1.0, WALL) == (set(),) * 4, "told once"
     assert K not in sessions.due_probes(1000.0)
 
 
@@ -136,7 +139,7 @@ def test_nothing_to_do_without_peers() -> None:
     sessions.install([K], 0.0, fresh=True)
     sessions.evict([K, L])
     assert sessions.next_look() is None and sessions.next_probe() is None
-    assert sessions.update({K: NEVER}, 1.0, WALL) == (set(), set())
+    assert sessions.update({K: NEVER}, 1.0, WALL) == (set(),) * 4
     assert sessions.statistics(K) is None and K not in sessions
 
 
