@@ -6,16 +6,15 @@ Nothing in them comes from a neighbour: names are theirs to choose.
 from __future__ import annotations
 
 from .identity import NodeId
-from .places import Rank
 from .policy import Gateway, Standing
-from .selection import Situation
+from .selection import Candidate, Situation
 
 
 def candidates(situation: Situation) -> tuple[tuple[NodeId, int, str], ...]:
     """Best first: node, tunnel metric in bit/s, and why it does not carry the prefix."""
     return tuple(
-        (gateway.node_id, -rank.worth // 10_000, _why_not(situation, gateway, rank))
-        for gateway, rank in situation.candidates
+        (candidate.gateway.node_id, candidate.metric, _why_not(situation, candidate))
+        for candidate in situation.candidates
     )
 
 
@@ -25,7 +24,7 @@ def unchosen(situation: Situation | None) -> str:
         return "nobody offers it any more"
     if situation.refusal:
         return f"not taken: {situation.refusal}"
-    if situation.left_to is not None and situation.candidates[0][0].node_id in situation.left:
+    if situation.left_to is not None and situation.candidates[0].gateway.node_id in situation.left:
         return f"left to {situation.left_to}, which had a better gateway less than a minute ago"
     if situation.left_to is not None:
         return f"left to {situation.left_to}, which has a better gateway and allows no overlap"
@@ -44,26 +43,28 @@ def switched(situation: Situation, before: Gateway | None) -> str:
         return "the one before does not offer it any more"
     if before.standing >= Standing.DOUBTFUL:
         return f"the one before {before.flaw}"
-    after = next((g for g, _ in situation.candidates if g.node_id == situation.gateway), before)
+    gateways = (candidate.gateway for candidate in situation.candidates)
+    after = next((g for g in gateways if g.node_id == situation.gateway), before)
     if after.standing < before.standing:
         return "there was a handshake with this one, and none with the one before"
     return "better by more than the hysteresis"
 
 
-def _why_not(situation: Situation, gateway: Gateway, rank: Rank) -> str:
+def _why_not(situation: Situation, candidate: Candidate) -> str:
+    gateway, rank, metric = candidate
     if gateway.node_id == situation.gateway:
         return ""
     if situation.gateway is None:
         return unchosen(situation)
     if gateway.standing >= Standing.DOUBTFUL:
         return f"it {gateway.flaw}"
-    taken = next(((g, r) for g, r in situation.candidates if g.node_id == situation.gateway), None)
-    if taken is not None and rank < taken[1] and gateway.node_id in situation.left:
+    taken = next((c for c in situation.candidates if c.gateway.node_id == situation.gateway), None)
+    if taken is not None and rank < taken.rank and gateway.node_id in situation.left:
         return "it was left less than a minute ago"
-    if taken is None or rank < taken[1]:
+    if taken is None or rank < taken.rank:
         return "another table needs it elsewhere"
-    if gateway.standing > taken[0].standing:
+    if gateway.standing > taken.gateway.standing:
         return "no handshake with it yet" if gateway.standing is Standing.NEW else ""
-    if rank.worth * situation.bonus < taken[1].worth * 100:
+    if metric > taken.metric:
         return "better by less than the hysteresis"
-    return "its metric is lower" if rank.worth > taken[1].worth else "as good; the node id decides"
+    return "its metric is lower" if metric < taken.metric else "as good as the one in use"

@@ -396,7 +396,7 @@ class NetworkView:
 
     prefix: Network
     gateway: NodeId | None  # None: nobody carries it at the moment
-    candidates: tuple[tuple[NodeId, int, str], ...]  # best first: node, tunnel metric, why not
+    candidates: tuple[tuple[NodeId, int, str], ...]  # best first: node, worth in bit/s, why not
     table: int
     metric: int
     since: int  # µs since 1970; 0: there is no gateway

@@ -17,15 +17,22 @@ from .policy import UNKNOWN, Choice, Gateway, Group, Key, Route, Standing, Wish,
 _NOTHING: Final[Mapping[Key, tuple[Entry, ...]]] = {}  # of one who offers nothing searched
 
 
+class Candidate(NamedTuple):
+    """A gateway that could carry a prefix."""
+
+    gateway: Gateway
+    rank: Rank
+    metric: int  # of the tunnel, bit/s, without what counts for the one in use
+
+
 class Situation(NamedTuple):
     """What there is to say of a prefix, for explanations."""
 
-    candidates: tuple[tuple[Gateway, Rank], ...]  # best first
+    candidates: tuple[Candidate, ...]  # best first
     gateway: NodeId | None
     left_to: Network | None  # the better prefix above that this one is left to
     refusal: str
     left: frozenset[NodeId]  # candidates that it was taken from within the last minute
-    bonus: int  # percent, that counts for the gateway in use
     route: Route
 
 
@@ -168,15 +175,16 @@ class Selection:
                 break
         if place.pick is not None:
             ranks.setdefault(place.pick.node_id, place.pick)
-        leading = self._wishes[(place.pick or place.ranks[0]).order]
         return Situation(
-            candidates=tuple((self._gateways[node_id], rank) for node_id, rank in ranks.items()),
+            candidates=tuple(
+                Candidate(self._gateways[node_id], rank, self._metric(key, rank))
+                for node_id, rank in ranks.items()
+            ),
             gateway=bound[1] if bound else None,
             left_to=place.blocker.prefix if place.blocker else None,
             refusal=place.refusal,
             left=frozenset(node_id for node_id in ranks if (key, node_id) in self._left),
-            bonus=leading.bonus,
-            route=leading.route,
+            route=self._wishes[(place.pick or place.ranks[0]).order].route,
         )
 
     # -- inside -----------------------------------------------------------------------------------
@@ -307,6 +315,10 @@ class Selection:
         end_to_end = min(entry.quality, gateway.metric or UNKNOWN)
         worth = end_to_end * wish.search.rating * bonus
         return Rank(standing, -worth, gateway.node_id, wish.order, entry.length)
+
+    def _metric(self, key: Key, rank: Rank) -> int:
+        in_use = self._in_use.get(key) == rank.node_id
+        return -rank.worth // (100 * (self._wishes[rank.order].bonus if in_use else 100))
 
     def _weigh(self, node_id: NodeId, entry: Entry, *, chosen: bool) -> None:
         """Count the hysteresis, or no longer, for one that carries its prefix or did so."""

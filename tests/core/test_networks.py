@@ -157,7 +157,7 @@ def test_a_network_that_is_offered_and_searched_is_routed() -> None:
     assert world.views[part] == NetworkView(
         prefix=part,
         gateway=node(3),
-        candidates=((node(3), 6000, ""),),
+        candidates=((node(3), 5000, ""),),
         table=77,
         metric=1024,
         since=WALL // 1000 + 100 * 10**6,
@@ -401,9 +401,14 @@ def test_candidates_are_explained() -> None:
         "",
         "better by less than the hysteresis",
         "its metric is lower",
-        "its metric is lower",
+        "as good as the one in use",
     ]
-    assert [node_id[0] for node_id, _, _ in world.views[FOUR].candidates] == [2, 3, 5, 4]
+    assert [(node_id[0], worth) for node_id, worth, _ in world.views[FOUR].candidates] == [
+        (2, 1000),  # first by the hysteresis, which is not in the figure
+        (3, 1100),
+        (5, 1000),
+        (4, 700),
+    ]
 
 
 def test_a_device_that_was_there_keeps_its_gateways() -> None:
