@@ -94,7 +94,7 @@ def _kernel_wireguard(root: Path) -> str:
         return "loaded"
     modules = root / "lib/modules" / os.uname().release
     for name, how in (("modules.builtin", "built in"), ("modules.dep", "module")):
-        if "/wireguard.ko" in _text(modules / name):
+        if "/wireguard.ko" in content(modules / name):
             return how
     return ""
 
@@ -103,7 +103,7 @@ def ports_in_use(root: Path) -> set[int]:
     """The UDP ports that are bound in this network namespace, by whomever (proc_net_udp)."""
     ports = set()
     for name in ("udp", "udp6"):
-        for line in _text(root / "proc/net" / name).splitlines()[1:]:
+        for line in content(root / "proc/net" / name).splitlines()[1:]:
             local = line.split()[1]
             ports.add(int(local.rpartition(":")[2], 16))
     return ports
@@ -126,9 +126,9 @@ def free_port(root: Path, config: Config) -> Check:
 def links(root: Path) -> Check:
     """For a service that does not run: is there an interface to find neighbours on?"""
     found = []
-    for line in _text(root / "proc/net/if_inet6").splitlines():
+    for line in content(root / "proc/net/if_inet6").splitlines():
         _, _, _, scope, _, name = line.split()
-        flags = int(_text(root / "sys/class/net" / name / "flags").strip() or "0", 16)
+        flags = int(content(root / "sys/class/net" / name / "flags").strip() or "0", 16)
         if scope == _LINK_LOCAL and flags & _IFF_UP and flags & _IFF_MULTICAST:
             found.append(name)
     if found:
@@ -143,7 +143,7 @@ def links(root: Path) -> Check:
 def listening(root: Path) -> Check:
     """For a service that finds its peers on the link: on which interfaces does it listen?"""
     group = IPv6Address(LINK_GROUP).packed.hex()
-    joined = [line.split()[:3] for line in _text(root / "proc/net/igmp6").splitlines()]
+    joined = [line.split()[:3] for line in content(root / "proc/net/igmp6").splitlines()]
     found = sorted({name for _, name, address in joined if address == group})
     if found:
         return ok("links", f"announces and listens on {', '.join(found[:_NAMED])}")
@@ -197,7 +197,7 @@ def forwarding(root: Path, config: Config, offered: Collection[Network]) -> Iter
     for version, name in ((4, "net/ipv4/ip_forward"), (6, "net/ipv6/conf/all/forwarding")):
         if not any(prefix.version == version for prefix in offered):
             continue
-        if _text(root / "proc/sys" / name).strip() not in ("", "0"):
+        if content(root / "proc/sys" / name).strip() not in ("", "0"):
             yield ok("forwarding", f"IPv{version} packets are forwarded")
             continue
         key = name.replace("/", ".")
@@ -243,7 +243,8 @@ def _below(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
 
 
-def _text(path: Path) -> str:
+def content(path: Path) -> str:
+    """The text of a file; empty if it can't be read."""
     try:
         return path.read_text("utf-8", "replace")
     except OSError:

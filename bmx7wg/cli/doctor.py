@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from ipaddress import ip_network
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 
 from ..core.config import Config, ConfigError
@@ -16,15 +16,19 @@ from .configcmd import load, verdict
 from .firewall import firewall
 from .networks import unanswered
 from .output import CommandError, Output, Status
+from .rpfilter import reverse_path
 from .table import wrapped
 from .terminal import Terminal, width
-from .units import counted
+from .units import counted, some
 from .view import Peer, Snapshot, in_order
 
 _STYLES = {Result.OK: "good", Result.WARN: "warn", Result.FAIL: "bad", Result.SKIP: "dim"}
 _INDENT = 21  # columns before the text
 _NAMED = 5  # peers in one line
 _JOURNAL = "see the journal: journalctl -u bmx7-wg"
+
+#: What the service may have a problem with, of which there is a check here, too.
+_LOOKED_AT = frozenset(("configuration", "device", "forwarding", "source"))
 
 
 def examine(
@@ -68,6 +72,8 @@ def _all(
     directory: Path, state: Path, service: Snapshot | CommandError, root: Path
 ) -> Iterator[Check]:
     config = Config()
+    problems = _problems(service) if isinstance(service, Snapshot) else {}
+    mistakes: tuple[str, ...] = ()
     try:
         found = load(directory, state)
         config = found.loaded.config
@@ -75,8 +81,12 @@ def _all(
         if found.unknown:
             yield skip("configuration", found.unknown, "run bmx7-wg doctor as root")
     except ConfigError as error:
-        for problem in error.problems:
-            yield fail("configuration", problem, "bmx7-wg config check; man bmx7-wg.toml")
+        mistakes = error.problems
+        for mistake in mistakes:
+            yield fail("configuration", mistake, "bmx7-wg config check; man bmx7-wg.toml")
+    said = problems.get("configuration", "")
+    if said and not any(mistake in said for mistake in mistakes):
+        yield warn("configuration", said, "bmx7-wg reload, or systemctl restart bmx7-wg")
     secret = checks.secret(root, config)
     if secret:
         yield secret
@@ -86,8 +96,8 @@ def _all(
         yield fail("service", service.message, "; ".join(service.hints))
         yield checks.free_port(root, config)
     else:
-        yield from _service(service)
-        yield from _device(service, config, root)
+        yield from _service(service, problems)
+        yield from _device(service, problems.get("device", ""), config, root)
     by_bmx7 = _uses_bmx7(service, config, root)
     if by_bmx7:
         yield from checks.bmx7(root, config)
@@ -98,11 +108,33 @@ def _all(
     ports = {_port(service, config)} | (set() if by_bmx7 else {LINK_PORT})
     offered = _offered(service, config)
     yield from firewall(ports, {prefix.version for prefix in offered if not prefix.prefixlen})
-    yield from checks.forwarding(root, config, offered)
+    forwarding = list(checks.forwarding(root, config, offered))
+    yield from forwarding
     if isinstance(service, Snapshot):
-        yield _source(service)
+        if "forwarding" in problems and all(check.result is Result.OK for check in forwarding):
+            yield warn("forwarding", problems["forwarding"], _JOURNAL)
+        yield _source(service, problems.get("source", ""))
         yield from _peers(service, time.time())
         yield from _networks(service)
+        yield from reverse_path(root, _carried(service), _endpoints(service))
+
+
+def _problems(snapshot: Snapshot) -> dict[str, str]:
+    """What the service says is wrong, by what it is about."""
+    parts = (problem.partition(": ") for problem in snapshot.manager.problems)
+    return {area: sentence for area, _, sentence in parts}
+
+
+def _carried(snapshot: Snapshot) -> list[IPv4Network]:
+    prefixes = (ip_network(network.prefix) for network in snapshot.networks if network.gateway)
+    return [prefix for prefix in prefixes if isinstance(prefix, IPv4Network)]
+
+
+def _endpoints(snapshot: Snapshot) -> list[tuple[str, IPv4Address]]:
+    """The peers that are reached over IPv4: what they are called, and where they are."""
+    peers = in_order(snapshot.peers.values())
+    hosts = ((peer.label, peer.endpoint.rpartition(":")[0]) for peer in peers)
+    return [(label, IPv4Address(host)) for label, host in hosts if host and "[" not in host]
 
 
 def _offered(service: Snapshot | CommandError, config: Config) -> list[Prefix]:
@@ -124,23 +156,26 @@ def _port(service: Snapshot | CommandError, config: Config) -> int:
     return config.device.port
 
 
-def _service(snapshot: Snapshot) -> Iterator[Check]:
+def _service(snapshot: Snapshot, problems: Mapping[str, str]) -> Iterator[Check]:
     service = snapshot.manager
     text = f"{service.state}, version {service.version}"
     if service.state == "running":
         yield ok("service", text)
     else:
         yield warn("service", text, _JOURNAL)
-    for problem in service.problems:
-        yield warn("service", problem, _JOURNAL)
+    for area, sentence in problems.items():
+        if area not in _LOOKED_AT:
+            yield warn("service", f"{area}: {sentence}" if sentence else area, _JOURNAL)
 
 
-def _device(snapshot: Snapshot, config: Config, root: Path) -> Iterator[Check]:
+def _device(snapshot: Snapshot, problem: str, config: Config, root: Path) -> Iterator[Check]:
     device = snapshot.device
     if device is None or not device.name:
-        yield fail("device", "there is none", _JOURNAL)
+        yield fail("device", "there is none" + (f": {problem}" if problem else ""), _JOURNAL)
         yield from checks.wireguard(root, config)
         return
+    if problem:
+        yield warn("device", problem, _JOURNAL)
     if (root / "sys/class/net" / device.name).exists():
         yield ok("device", f"{device.name} is there, {device.backend}, MTU {device.mtu}")
     else:
@@ -156,14 +191,15 @@ def _device(snapshot: Snapshot, config: Config, root: Path) -> Iterator[Check]:
         )
 
 
-def _source(snapshot: Snapshot) -> Check:
+def _source(snapshot: Snapshot, problem: str) -> Check:
     manager = snapshot.manager
-    text = f"peers come from {manager.source}: {manager.source_state}"
-    if manager.source_state == "ready":
-        return ok("source", text)
+    about = f", {problem}" if problem else ""
+    text = f"peers come from {manager.source}: {manager.source_state}{about}"
     if manager.source_state == "failed":
         return fail("source", text, _JOURNAL)
-    return warn("source", text, "wait a moment; " + _JOURNAL)
+    if manager.source_state != "ready":
+        return warn("source", text, "wait a moment; " + _JOURNAL)
+    return warn("source", text, _JOURNAL) if problem else ok("source", text)
 
 
 def _peers(snapshot: Snapshot, now: float) -> Iterator[Check]:
@@ -234,5 +270,4 @@ def _networks(snapshot: Snapshot) -> Iterator[Check]:
 
 
 def _names(peers: list[Peer]) -> str:
-    more = f" and {len(peers) - _NAMED} more" if len(peers) > _NAMED else ""
-    return ", ".join(peer.label for peer in peers[:_NAMED]) + more
+    return some([peer.label for peer in peers], _NAMED)

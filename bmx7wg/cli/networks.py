@@ -10,7 +10,7 @@ from .output import CommandError, Output, Status
 from .states import STATES
 from .table import Cell, Column, fields, table
 from .terminal import Terminal, printable
-from .units import ago, ago_short, counted, rate
+from .units import ago, ago_short, counted, rate, some
 from .view import Manager, Network, Snapshot
 
 _COLUMNS = (
@@ -143,8 +143,7 @@ def _announced(network: str, announced: list[str]) -> Cell:
         return Cell("yes", "good")
     if not announced:
         return Cell("no", "warn")
-    more = f" and {len(announced) - _LISTED} more" if len(announced) > _LISTED else ""
-    return Cell(", ".join(announced[:_LISTED]) + more)
+    return Cell(some(announced, _LISTED))
 
 
 def _find(snapshot: Snapshot, text: str) -> Network:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _AGES: Final = ((86400, "day", "d"), (3600, "hour", "h"), (60, "minute", "min"), (1, "second", "s"))
@@ -65,6 +66,12 @@ def ago_short(then: int, now: float) -> str:
     seconds = int(now - then / 1e6)
     count, _, unit = _age(abs(seconds))
     return f"{'-' if seconds < 0 else ''}{count} {unit}"
+
+
+def some(words: Sequence[str], most: int) -> str:
+    """The first of many: "n2, n3 and 7 more"."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def _age(seconds: int) -> tuple[int, str, str]:

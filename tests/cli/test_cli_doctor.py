@@ -364,6 +364,60 @@ def test_much_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert found["service", "warn"] == "a problem"
 
 
+def sentences(shot: Any, root: Path, capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str]]:
+    """Topic and text of all that is not well."""
+    doctor.examine(Output(Terminal(80), json=True), root / "etc", root / "state", shot, root)
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    return [(check["topic"], check["text"]) for check in checks if check["result"] != "ok"]
+
+
+def test_what_the_service_says_too_is_told_once(
+    tmp_path: Path, programs: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs()
+    files = {"etc/config.toml": "prot = 1\n", "sys/module/wireguard/refcnt": "0"}
+    machine(tmp_path, {**WELL, **files})
+    (mistake,) = [
+        text for topic, text in sentences(snapshot([]), tmp_path, capsys) if "prot" in text
+    ]
+    problems = (
+        f"configuration: not reloaded: {mistake}",
+        "device: no room",
+        "forwarding: offers 10.9.0.0/16 but IPv4 is not forwarded",
+        "source: no interface to look for neighbours on",
+        "bus: the name is taken",
+    )
+    offers = (("10.9.0.0/16", 1000, ("10.9.0.0/16",)),)
+    of = manager(problems=problems, source_state="waiting", offers=offers)
+    shot = snapshot([peer("n2")], of=of, on=device(name=""))
+    found = [said for said in sentences(shot, tmp_path, capsys) if said[0] != "firewall"]
+    assert found == [
+        ("configuration", mistake),
+        ("service", "bus: the name is taken"),
+        ("device", "there is none: no room"),
+        ("forwarding", "an IPv4 network is offered, but packets are not forwarded"),
+        ("source", "peers come from link: waiting, no interface to look for neighbours on"),
+    ]
+
+
+def test_what_only_the_service_says_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = (
+        "configuration: not reloaded: config.toml:1: no such key",
+        "device: put right: MTU",
+        "forwarding: offers 10.9.0.0/16 but IPv4 is not forwarded",
+        "source: another node uses the key of this one",
+    )
+    found = examine(
+        snapshot([peer("n2")], of=manager(problems=problems)), machine(tmp_path, WELL), capsys
+    )
+    assert found["configuration", "warn"] == "not reloaded: config.toml:1: no such key"
+    assert found["device", "warn"] == "put right: MTU"
+    assert found["forwarding", "warn"] == "offers 10.9.0.0/16 but IPv4 is not forwarded"
+    assert found["source", "warn"].endswith("ready, another node uses the key of this one")
+
+
 def test_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = examine(snapshot([]), machine(tmp_path, WELL), capsys)
     assert found["peers", "warn"] == "no other node is known"
