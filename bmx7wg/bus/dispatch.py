@@ -172,7 +172,7 @@ class Dispatcher:
     def _introspect(self, call: Incoming) -> SlowReader:
         yield from ()  # it is long to send only
         path = call.header.path
-        return (node(self._methods.interfaces(path), self._tree.children(path) or ()),)
+        return (node(self._methods.interfaces(path), self._tree.children(path)),)
 
     # -- the Manager
 

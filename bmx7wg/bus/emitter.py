@@ -93,7 +93,8 @@ class Emitter:
         if item is None:
             return
         if note.changed is None:
-            body = self._tree.entry(path, item)
+            # It will change soon, and nobody may ever ask for it.
+            body = item.encoder.added(path, item.view)
             self._connection.signal(ROOT, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", body)
         elif note.changed:
             self._tell_changed(path, item, note.changed)

@@ -83,7 +83,7 @@ class Methods:
         item = self._tree.objects.get(path)
         if item is not None:
             return self._objects[item.interface.name]
-        if self._tree.children(path) is not None:
+        if self._tree.has(path):
             return self._between
         try:
             NodeId(peer_of(path))

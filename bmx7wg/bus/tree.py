@@ -7,6 +7,7 @@ GetManagedObjects is a join. New counters are written into what is kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ class Tree:
         self._interfaces = interfaces
         self._encoders = {name: Encoder(interfaces[name]) for name in PROPERTIES_OF}
         self.objects: Final[dict[str, Object]] = {}
-        self._children: dict[str, dict[str, None]] = {}  # in the order of their coming
+        self._below: Counter[str] = Counter()  # how many objects there are below each path
 
     def put(self, path: str, interface: str, view: object) -> list[str] | None:
         """Publish an object or its new view.
@@ -63,7 +64,7 @@ class Tree:
             self.objects[path] = Object(
                 self._interfaces[interface], self._encoders[interface], view
             )
-            self._link(path)
+            self._below.update(_above(path))
             return None
         if present.view == view:
             return []
@@ -79,20 +80,28 @@ class Tree:
         """Take an object away; None if there was none."""
         gone = self.objects.pop(path, None)
         if gone is not None:
-            self._unlink(path)
+            self._below.subtract(_above(path))
+            self._below = +self._below  # without those that are 0
         return gone
 
-    def children(self, path: str) -> Iterable[str] | None:
-        """The names below *path*, None if neither it nor anything below it is there."""
-        below = self._children.get(path)
-        return () if below is None and path in self.objects else below
+    def has(self, path: str) -> bool:
+        """Whether *path*, or anything below it, is there."""
+        return path in self.objects or path in self._below
+
+    def children(self, path: str) -> Iterable[str]:
+        """The names below *path*, in the order of their coming."""
+        if path not in self._below:
+            return ()
+        begin = path.removesuffix("/") + "/"
+        below = (other for other in self.objects if other.startswith(begin))
+        return dict.fromkeys(other[len(begin) :].partition("/")[0] for other in below)
 
     def managed(self) -> Iterator[tuple[str, Object]]:
         """The objects that the ObjectManager tells of: all below it."""
         return ((path, item) for path, item in self.objects.items() if path.startswith(_BELOW))
 
     def entry(self, path: str, item: Object) -> bytearray:
-        """The object in GetManagedObjects and in InterfacesAdded."""
+        """The object in GetManagedObjects."""
         if item.entry is None:
             item.entry = item.encoder.added(path, item.view)
         elif not item.counted:
@@ -121,19 +130,9 @@ class Tree:
         parts[0] = size.to_bytes(4, "little")
         return b"".join(parts)
 
-    def _link(self, path: str) -> None:
-        while path != "/":
-            parent, _, name = path.rpartition("/")
-            below = self._children.setdefault(parent or "/", {})
-            if name in below:
-                return
-            below[name] = None
-            path = parent or "/"
 
-    def _unlink(self, path: str) -> None:
-        while path != "/" and path not in self._children and path not in self.objects:
-            parent, _, name = path.rpartition("/")
-            path = parent or "/"
-            del self._children[path][name]
-            if not self._children[path]:
-                del self._children[path]
+def _above(path: str) -> Iterator[str]:
+    """The paths above *path*."""
+    while path != "/":
+        path = path.rpartition("/")[0] or "/"
+        yield path

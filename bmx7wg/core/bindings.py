@@ -6,18 +6,17 @@ true pair gets there. Until then the earlier claim has 30 s to prove itself, the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .identity import NodeId
 from .limits import CONFLICT_HOLD
 
 
-@dataclass
+@dataclass(slots=True)
 class _Contest:
     holder: NodeId
     since: float
     proven: bool = False
-    waiting: dict[NodeId, None] = field(default_factory=dict)  # in order of arrival
 
 
 class Bindings:
@@ -25,18 +24,17 @@ class Bindings:
 
     def __init__(self) -> None:
         self._contests: dict[bytes, _Contest] = {}
-        self._disputed: set[bytes] = set()
+        self._waiting: dict[bytes, dict[NodeId, None]] = {}  # for disputed keys, as they came
 
     def claim(self, key: bytes, node: NodeId, now: float) -> NodeId:
         """Note that *node* announces *key*; returns who holds it."""
         contest = self._contests.get(key)
         if contest is None:
             contest = self._contests[key] = _Contest(node, now)
-        elif contest.holder != node and node not in contest.waiting:
-            if not contest.waiting and not contest.proven:
+        elif contest.holder != node:
+            if key not in self._waiting and not contest.proven:
                 contest.since = now  # the 30 s run from the dispute
-            contest.waiting[node] = None
-            self._disputed.add(key)
+            self._waiting.setdefault(key, {})[node] = None
         return contest.holder
 
     def release(self, key: bytes, node: NodeId, now: float) -> NodeId | None:
@@ -44,14 +42,13 @@ class Bindings:
         contest = self._contests.get(key)
         if contest is None:
             return None
-        if contest.holder != node:
-            contest.waiting.pop(node, None)
-            self._settle(key, contest)
-            return None
-        if not contest.waiting:
+        if contest.holder == node:
+            if key in self._waiting:
+                return self._hand_over(key, contest, now)
             del self._contests[key]
-            return None
-        return self._hand_over(key, contest, now)
+        elif key in self._waiting:
+            self._leave(key, node)
+        return None
 
     def prove(self, key: bytes) -> None:
         """The holder of *key* completed a handshake: it stays."""
@@ -62,26 +59,27 @@ class Bindings:
     def expire(self, now: float) -> list[tuple[NodeId, NodeId]]:
         """Unproven holders whose time is over, each with its successor."""
         changed = []
-        for key in list(self._disputed):
+        for key, waiting in list(self._waiting.items()):
             contest = self._contests[key]
             if not contest.proven and now >= contest.since + CONFLICT_HOLD:
                 old = contest.holder
-                contest.waiting[old] = None
+                waiting[old] = None
                 changed.append((old, self._hand_over(key, contest, now)))
         return changed
 
     def next_timeout(self) -> float | None:
         """When `expire` has something to do (monotonic seconds)."""
-        contests = (self._contests[key] for key in self._disputed)
+        contests = (self._contests[key] for key in self._waiting)
         return min((c.since + CONFLICT_HOLD for c in contests if not c.proven), default=None)
 
     def _hand_over(self, key: bytes, contest: _Contest, now: float) -> NodeId:
-        contest.holder = next(iter(contest.waiting))
-        del contest.waiting[contest.holder]
+        contest.holder = next(iter(self._waiting[key]))
+        self._leave(key, contest.holder)
         contest.since, contest.proven = now, False
-        self._settle(key, contest)
         return contest.holder
 
-    def _settle(self, key: bytes, contest: _Contest) -> None:
-        if not contest.waiting:
-            self._disputed.discard(key)
+    def _leave(self, key: bytes, node: NodeId) -> None:
+        """*node* does not wait for *key* any more."""
+        self._waiting[key].pop(node, None)
+        if not self._waiting[key]:
+            del self._waiting[key]

@@ -181,7 +181,8 @@ class LinkProtocol:
             self._departed.pop(frame.public_key, None)
             neighbour = Neighbour(frame.node_id, frame.sequence, content, index)
             self._neighbours[frame.public_key] = neighbour
-        neighbour.content = content
+        if content != neighbour.content:  # else one of two equal ones is enough
+            neighbour.content = content
         neighbour.sequence = frame.sequence
         new_here = link.hear(frame.public_key, source, frame.sequence, now)
         # Who is new here likely doesn't know us either; in our burst it will hear us anyway.

@@ -45,13 +45,14 @@ class Path:
     def hear(self, source: IPv6Address, sequence: int, now: float) -> None:
         """Note a frame that is new."""
         self.heard = now
-        if source in (self.source, self._rival):
-            self.source = source
-            self._sequence = sequence
-            self._rival = None
-        else:
+        if source not in (self.source, self._rival):
             self._rival = source
             self._rival_sequence = sequence
+            return
+        if source != self.source:  # else one of two equal ones is enough
+            self.source = source
+        self._sequence = sequence
+        self._rival = None
 
 
 class Neighbour:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .bindings import Bindings
 from .identity import NodeId
@@ -40,7 +40,7 @@ class Peer:
     """One node, as all who announce it together describe it."""
 
     node_id: NodeId
-    sightings: dict[Origin, Announced] = field(default_factory=dict)
+    sightings: tuple[Announced, ...] = ()  # one for each origin, by precedence
     last: Announced | None = None  # what was said last, kept while the peer is lost
     state: PeerState = PeerState.DISCOVERED
     reason: str = ""
@@ -49,11 +49,20 @@ class Peer:
     metric: int = 0
     hops: int = 0
 
+    def seen(self, origin: Origin) -> Announced | None:
+        """What *origin* says of it."""
+        return next((seen for seen in self.sightings if seen.origin is origin), None)
+
+    def see(self, origin: Origin, seen: Announced | None) -> None:
+        """*origin* says this from now on, or nothing any more."""
+        others = [other for other in self.sightings if other.origin is not origin]
+        said = others if seen is None else [*others, seen]
+        self.sightings = tuple(sorted(said, key=lambda one: _PRECEDENCE.index(one.origin)))
+
     @property
     def sighting(self) -> Announced:
-        for origin in _PRECEDENCE:
-            if origin in self.sightings:
-                return self.sightings[origin]
+        if self.sightings:
+            return self.sightings[0]
         assert self.last is not None
         return self.last
 
@@ -73,8 +82,7 @@ class Peer:
     @property
     def endpoint(self) -> Endpoint | None:
         # Who is added by hand without an endpoint may still be found by discovery.
-        by_precedence = (self.sightings[o] for o in _PRECEDENCE if o in self.sightings)
-        known = (seen.endpoint for seen in by_precedence if seen.endpoint is not None)
+        known = (seen.endpoint for seen in self.sightings if seen.endpoint is not None)
         return next(known, self.sighting.endpoint)
 
     @property
@@ -119,10 +127,10 @@ class PeerTable:
                 return
             peer = self._peers[seen.node_id] = Peer(seen.node_id)
             self._gone.discard(seen.node_id)
-        elif peer.sightings.get(seen.origin) == seen:
+        elif peer.seen(seen.origin) == seen:
             return
         old_key = peer.public_key if peer.last else b""
-        peer.sightings[seen.origin] = seen
+        peer.see(seen.origin, seen)
         peer.last = peer.sighting
         if peer.announcement and peer.announcement.public_key == old_key:
             peer.switched = False  # announced at last, or given up
@@ -132,8 +140,9 @@ class PeerTable:
 
     def withdrawn(self, said: Withdrawn, now: float) -> None:
         peer = self._peers.get(said.node_id)
-        if peer is None or peer.sightings.pop(said.origin, None) is None:
+        if peer is None or peer.seen(said.origin) is None:
             return
+        peer.see(said.origin, None)
         if peer.sightings:
             old_key, peer.last = peer.public_key, peer.sighting
             self._rebind(peer, old_key, now)

@@ -28,7 +28,7 @@ class Roster:
         self._prepared: dict[NodeId, DesiredPeer] = {}  # for the key that a peer will switch to
         self._carried: dict[NodeId, frozenset[Network]] = {}  # what is routed through a peer
         self._pair_keys: dict[NodeId, bytes] = {}  # preshared keys; each costs 20 µs to make
-        self._settled: set[NodeId] = set()  # put since the configuration changed
+        self._unsettled: set[NodeId] = set()  # not put since the configuration changed
         #: Grows whenever `peers` is different from before.
         self.revision = 0
 
@@ -38,7 +38,7 @@ class Roster:
             self._pair_keys.clear()
         self._settings = settings
         self._static = {peer.identity: peer for peer in settings.config.peers}
-        self._settled.clear()
+        self._unsettled.update(self._keys)
 
     def put(self, peer: Peer) -> tuple[bytes, bool]:
         """Want this peer, as it is now.
@@ -52,7 +52,7 @@ class Roster:
         switched = prepared is not None and prepared.public_key == key
         gone = self._drop(peer.node_id) if old != key else b""
         self._prepare(peer, wanted)
-        self._settled.add(peer.node_id)
+        self._unsettled.discard(peer.node_id)
         before = self._wanted.get(key)
         if before == wanted and self._holders[key] == peer.node_id:
             return b"", False
@@ -66,7 +66,7 @@ class Roster:
     def remove(self, node_id: NodeId) -> bytes:
         """Want this peer no more; returns the key that it had, empty if it had none."""
         self._unprepare(node_id)
-        self._settled.discard(node_id)
+        self._unsettled.discard(node_id)
         self._pair_keys.pop(node_id, None)
         return self._drop(node_id)
 
@@ -114,8 +114,10 @@ class Roster:
 
     def _as_before(self, peer: Peer) -> DesiredPeer | None:
         """What is wanted of a peer already, if only what is shown of it changed: that is quick."""
-        before = self.get(peer.node_id) if peer.node_id in self._settled else None
+        before = self.get(peer.node_id)
         if before is None or before.public_key != peer.public_key:
+            return None
+        if peer.node_id in self._unsettled:
             return None
         return before if before.endpoint == peer.endpoint else None
 

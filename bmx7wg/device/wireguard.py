@@ -219,7 +219,7 @@ class WireGuardDevice:
         told = {o.public_key: o.endpoint for o in done if o.endpoint is not None}
         self._remember_endpoints(desired, found, told)
         self._routes.settle(desired, failures)
-        self._wanted = desired
+        self._wanted = replace(desired, peers={})
         self._standing = Standing(desired.name, self._index, mtu, desired.addresses, underlay)
         applied = Applied(
             index=self._index,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv6Address
 
@@ -51,7 +52,7 @@ class DeviceKeeper:
         self._waiting = False  # whether something is to be applied after that
         self._backoff = Backoff(RETRY_FIRST, RETRY_LAST)
         self._due: float | None = None  # when to try again what failed; None if nothing did
-        #: What was reached last; None while there is no device.
+        #: What was reached last, without its peers; None while there is no device.
         self.applied: Applied | None = None
         #: The same for those who look.
         self.view: DeviceView | None = None
@@ -175,7 +176,8 @@ class DeviceKeeper:
         if applied.writes and revision == self._revision and not expected:
             extra = journal.fields(journal.DEVICE_REPAIRED)
             log.warning("put right without an event: %s", "; ".join(applied.done), extra=extra)
-        self.applied, self._revision = applied, revision
+        self.applied = replace(applied, peers=frozenset(), added=frozenset())  # thousands
+        self._revision = revision
         self._check_at = time.monotonic() + CHECK
         self._rest_until = time.monotonic() + APPLY_SHARE * len(applied.peers)
         self._waiting = False
