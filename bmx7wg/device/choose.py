@@ -47,14 +47,14 @@ async def open_device(backend: str, name: str, *, units: bool = False) -> Device
         thread=thread,
         route=route,
         backend=chosen,
-        forwarding=_forwarding(units),
+        forwarding=_forwarding(route, units),
         lock=lock,
     )
 
 
-def _forwarding(units: bool) -> Forwarding:
+def _forwarding(route: Rtnetlink, units: bool) -> Forwarding:
     if units:
-        return forwarding.Unit()
+        return forwarding.Unit(route)
     return forwarding.Direct()
 
 

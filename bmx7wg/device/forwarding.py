@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Protocol
 
+from ..rtnetlink import Rtnetlink
 from . import units
 
 #: The unit that switches it, for the service's own sandbox keeps /proc/sys away from it.
@@ -16,20 +17,29 @@ UNIT: Final = "bmx7-wg-forwarding.service"
 #: There while the unit is active: its RuntimeDirectory, with what it changed.
 MEMORY: Final = Path("/run/bmx7-wg-forwarding")
 
+_VERSIONS: Final = frozenset((4, 6))
 _SWITCHES: Final = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
 
 
 class Forwarding(Protocol):
     def switch(self, on: bool) -> None:
-        """On, or back to what it was. Said twice, it does nothing. OSError if it can't be done."""
+        """On, also if somebody else switched it off since, or back to what it was.
+
+        Said twice, it does nothing. OSError if it can't be done.
+        """
 
 
 class Unit:
     """By a unit of systemd, so what it was is known to whoever comes after us."""
 
+    def __init__(self, route: Rtnetlink) -> None:
+        self._route = route
+
     def switch(self, on: bool) -> None:
         if on != MEMORY.is_dir():
             (units.start if on else units.stop)(UNIT)
+        elif on and not self._route.forwarding() >= _VERSIONS:
+            units.reload(UNIT)
 
 
 class Direct:
@@ -49,4 +59,5 @@ class Direct:
         for path in map(Path, _SWITCHES):
             if path.exists() and path.read_text().strip() == "0":
                 path.write_text("1")
-                self._changed.append(path)
+                if path not in self._changed:
+                    self._changed.append(path)

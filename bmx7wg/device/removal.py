@@ -35,7 +35,7 @@ def remove_all(*, units: bool) -> list[str]:
                 backend.close()
             Routes(route).remove()
             if units:
-                forwarding.Unit().switch(False)
+                forwarding.Unit(route).switch(False)
     except OSError as error:
         raise DeviceError(error.strerror or str(error)) from error
     return [link.name for link in links]

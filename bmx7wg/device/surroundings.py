@@ -115,7 +115,7 @@ class SurroundingsWatch:
             addresses=frozenset(interface.ip for interface in interfaces),
             connected=frozenset(interface.network for interface in interfaces),
             routes={table: self._routes(route, table, own) for table in tables},
-            forwarding=frozenset(version for version in _VERSIONS if route.forwards(version)),
+            forwarding=route.forwarding(),
         )
 
     def _routes(self, route: Rtnetlink, table: int, own: int) -> frozenset[Network]:

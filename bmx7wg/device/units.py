@@ -33,6 +33,11 @@ def restart(unit: str) -> None:
     _systemctl("restart", unit)
 
 
+def reload(unit: str) -> None:
+    """Have a unit do what it does on a reload; returns once that is done. UnitError."""
+    _systemctl("reload", unit)
+
+
 def stop(unit: str) -> None:
     """Have a unit stopped, without waiting: it may be ordered to stop after us. UnitError."""
     _systemctl("stop", "--no-block", unit)

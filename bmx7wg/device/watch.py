@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..netlink import Overrun
-from ..rtnetlink import RTPROT_KERNEL, Address, Events, Group, Link, Route, Rule
+from ..rtnetlink import RTPROT_KERNEL, Address, Events, Forwarding, Group, Link, Route, Rule
 from .backend import PROTOCOL
 from .base import DeviceError
 
 _GROUPS = (
     Group.LINK,
-    *(Group.IPV4_ADDRESS, Group.IPV4_ROUTE, Group.IPV4_RULE),
-    *(Group.IPV6_ADDRESS, Group.IPV6_ROUTE, Group.IPV6_RULE),
+    *(Group.IPV4_ADDRESS, Group.IPV4_ROUTE, Group.IPV4_RULE, Group.IPV4_NETCONF),
+    *(Group.IPV6_ADDRESS, Group.IPV6_ROUTE, Group.IPV6_RULE, Group.IPV6_NETCONF),
 )
 _PAUSE: Final = 0.05  # s between two comparisons: links of others may come and go without end
 
@@ -78,10 +78,10 @@ class Watch:
         if any(self._concerns(event.subject) for event in events):
             self._look()
 
-    def _concerns(self, subject: Link | Address | Route | Rule) -> bool:
+    def _concerns(self, subject: Link | Address | Route | Rule | Forwarding) -> bool:
         match subject:
-            case Link():
-                return True  # any may be part of the underlay
+            case Link() | Forwarding():
+                return True  # any link may be part of the underlay
             case Rule():
                 return subject.protocol == PROTOCOL
             case Route():

@@ -88,6 +88,7 @@ class WireGuardDevice:
         self._alike: Alike = {}
         self._wanted: DesiredDevice | None = None
         self._standing: Standing | None = None
+        self._forwarded: frozenset[int] = frozenset()
         # of the loop
         self._thread = thread
         self._lock = lock
@@ -310,11 +311,13 @@ class WireGuardDevice:
         return failures
 
     def _forward(self, on: bool) -> list[Failure]:
+        failures = []
         try:
             self._forwarding.switch(on)
         except OSError as error:
-            return [Failure("forwarding", error.strerror or str(error))]
-        return []
+            failures.append(Failure("forwarding", error.strerror or str(error)))
+        self._forwarded = self._route.forwarding() if on else frozenset()
+        return failures
 
     def _make(self) -> None:
         left = self._find()
@@ -331,7 +334,10 @@ class WireGuardDevice:
             return []
         links = list(self._links.deviations(self._standing, self._wanted))
         # What was done to the link took routes along.
-        return links or list(self._routes.deviations(self._name, self._standing.index))
+        found = links or list(self._routes.deviations(self._name, self._standing.index))
+        for version in sorted(self._forwarded - self._route.forwarding()):
+            found.append(f"forwarding of IPv{version} was switched off")
+        return found
 
     def _abandon(self, moved: tuple[int, int] | None) -> None:
         """Our link is gone. One in another namespace keeps its port in this one."""

@@ -17,6 +17,7 @@ from .links import (
     Interface,
     Link,
 )
+from .netconf import Forwarding
 from .requests import Rtnetlink
 from .routes import (
     RT_TABLE_MAIN,
@@ -33,6 +34,7 @@ from .routes import (
 __all__ = [
     "Event",
     "Events",
+    "Forwarding",
     "Group",
     "IFA_F_DADFAILED",
     "IFA_F_NODAD",

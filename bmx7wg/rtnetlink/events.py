@@ -1,4 +1,4 @@
-"""Changes of links, addresses, routes and rules, as the kernel tells them."""
+"""Changes of links, addresses, routes, rules and forwarding, as the kernel tells them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Final
 
 from ..netlink import ADD_MEMBERSHIP, F_REPLACE, RECEIVE, SOL_NETLINK, Overrun, messages
 from .links import Address, Link, decode_address, decode_link, decode_move
+from .netconf import RTM_NEWNETCONF, Forwarding, decode_netconf
 from .routes import PROTOCOL_OFFSET, RTPROT_KERNEL, Route, Rule, decode_route, decode_rule
 
 _LOCAL_ROUTE_WAIT: Final = 1.0  # s
@@ -26,7 +27,7 @@ class Event:
     that one, and its new index.
     """
 
-    subject: Link | Address | Route | Rule
+    subject: Link | Address | Route | Rule | Forwarding
     gone: bool
     moved: tuple[int, int] | None = None
 
@@ -38,6 +39,7 @@ class _Kind(IntEnum):
     NEWADDR, DELADDR = 20, 21
     NEWROUTE, DELROUTE = 24, 25
     NEWRULE, DELRULE = 32, 33
+    NEWNETCONF = RTM_NEWNETCONF
 
 
 class Group(IntEnum):
@@ -115,6 +117,9 @@ class Events:
             case _Kind.NEWRULE | _Kind.DELRULE:
                 rule = decode_rule(body)
                 return Event(rule, kind == _Kind.DELRULE) if rule else None
+            case _Kind.NEWNETCONF:
+                forwarding = decode_netconf(body)
+                return Event(forwarding, False) if forwarding else None
         return None
 
 

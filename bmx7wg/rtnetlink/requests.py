@@ -8,7 +8,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, Final
 
-from ..netlink import F_CREATE, F_DUMP, F_EXCL, Netlink, NetlinkError, attributes
+from ..netlink import F_CREATE, F_DUMP, F_EXCL, Netlink, NetlinkError
 from .events import Events, Group
 from .links import (
     ADDR_GEN_MODE_NONE,
@@ -23,8 +23,8 @@ from .links import (
     encode_addresses_dump,
     encode_link,
 )
+from .netconf import RTM_GETNETCONF, decode_netconf, encode_question
 from .routes import (
-    FAMILIES,
     RT_TABLE_MAIN,
     RTM_GETROUTE,
     RTM_GETRULE,
@@ -48,13 +48,6 @@ _NO_COUNTERS: Final = {"IFLA_EXT_MASK": 1 << 3}  # RTEXT_FILTER_SKIP_STATS
 
 # linux/if_link.h
 _IFLA_TARGET_NETNSID: Final = 46
-
-# linux/netconf.h
-_RTM_GETNETCONF: Final = 82
-_NETCONFA_IFINDEX: Final = 1
-_NETCONFA_FORWARDING: Final = 2
-_NETCONFA_IFINDEX_ALL: Final = -1
-_NETCONF_HEAD: Final = 4  # bytes: the family, padded
 
 
 class Rtnetlink(Netlink):
@@ -183,9 +176,8 @@ class Rtnetlink(Netlink):
         rules = map(decode_rule, self.request(RTM_GETRULE, encode_rule_dump(version), F_DUMP))
         return [rule for rule in rules if rule is not None]
 
-    def forwards(self, version: int) -> bool:
-        """Whether packets of an IP version are forwarded (conf/all/forwarding of sysctl)."""
-        head = struct.pack("=B3x", FAMILIES[version])
-        everywhere = struct.pack("=HHi", 8, _NETCONFA_IFINDEX, _NETCONFA_IFINDEX_ALL)
-        (reply,) = self.request(_RTM_GETNETCONF, head + everywhere)
-        return any(dict(attributes(reply, _NETCONF_HEAD)).get(_NETCONFA_FORWARDING, b""))
+    def forwarding(self) -> frozenset[int]:
+        """The IP versions of which packets are forwarded."""
+        replies = (self.request(RTM_GETNETCONF, encode_question(version))[0] for version in (4, 6))
+        told = map(decode_netconf, replies)
+        return frozenset(found.version for found in told if found is not None and found.on)

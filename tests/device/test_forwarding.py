@@ -63,6 +63,17 @@ def test_what_was_on_stays_on(forwarding, before):
         assert tuple(sysctl(*KEYS)) == before
 
 
+def test_what_others_switch_off_is_switched_on_again_and_off_at_the_end(forwarding):
+    sysctl("-w", f"{KEYS[1]}=1")
+    forwarding.switch(True)
+    for _ in range(2):
+        sysctl("-w", f"{KEYS[0]}=0")
+        forwarding.switch(True)
+        assert sysctl(*KEYS) == ["1", "1"]
+    forwarding.switch(False)
+    assert sysctl(*KEYS) == ["0", "1"]
+
+
 def test_off_without_on_changes_nothing(forwarding):
     sysctl("-w", f"{KEYS[0]}=1")
     forwarding.switch(False)

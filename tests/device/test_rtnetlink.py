@@ -19,6 +19,7 @@ from bmx7wg.rtnetlink import (
     IFF_LOOPBACK,
     Address,
     Events,
+    Forwarding,
     Group,
     Link,
     Route,
@@ -360,9 +361,18 @@ def test_events_of_rules_and_of_routes_in_the_place_of_others(route):
 
 @pytest.mark.parametrize("version, name", [(4, "ipv4"), (6, "ipv6")])
 def test_forwarding(route, version, name):
-    assert not route.forwards(version)
-    run("ip", "netns", "exec", NAME, "sysctl", "-qw", f"net.{name}.conf.all.forwarding=1")
-    assert route.forwards(version)
+    with inside(NAME):
+        events = Events(Group.IPV4_NETCONF, Group.IPV6_NETCONF)
+    try:
+        before = route.forwarding()
+        assert version not in before
+        for on, versions in ((1, before | {version}), (0, before)):
+            setting = f"net.{name}.conf.all.forwarding={on}"
+            run("ip", "netns", "exec", NAME, "sysctl", "-qw", setting)
+            assert route.forwarding() == versions
+            assert Forwarding(version, bool(on)) in [e.subject for e in gathered(events)]
+    finally:
+        events.close()
 
 
 def test_an_address_says_who_added_it(route):

@@ -130,6 +130,17 @@ def test_an_offer_goes_with_its_route(world: World) -> None:
     wait_gateway(world.client, "::/0", *world.others(gateway))
 
 
+def test_forwarding_that_somebody_switches_off_comes_back(world: World) -> None:
+    gateway = world.in_use()
+    with Traffic(world.client) as traffic:
+        traffic.wait(FAILOVER)
+        for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+            assert gateway.exec(["sysctl", "-w", f"{name}=0"]).returncode == 0
+            asked = ["sysctl", "-n", name]
+            wait_until(lambda: gateway.exec(asked).stdout == "1\n", name, timeout=FAILOVER)
+        traffic.wait(FAILOVER)
+
+
 def test_stopping_leaves_no_route_no_rule_and_no_forwarding(world: World) -> None:
     gateway = world.in_use()
     for node in (world.client, gateway):

@@ -32,6 +32,7 @@ Pair = tuple[Container, Container]
 EXPOSURE = 1.8  # what systemd-analyze counts; the peers of this service have 3 to 10
 UNITS = ("bmx7-wg", "bmx7-wg-device", "bmx7-wg-userspace@wgBmx7")
 BROKEN = "/etc/bmx7-wg/conf.d/broken.toml"
+FORWARDING = "/etc/bmx7-wg/conf.d/forwarding.toml"
 STATE = f"busctl get-property {NAME} {PATH} {NAME}.Manager State"
 
 
@@ -127,6 +128,26 @@ def test_a_broken_configuration_at_start_is_exit_status_78(pair: Pair) -> None:
     assert set(shown.splitlines()) == {"ExecMainStatus=78", "NRestarts=0"}
     pair[0].run(f"rm {BROKEN} && systemctl start bmx7-wg")
     connect(*pair)
+
+
+def test_forwarding_is_on_as_long_as_it_is_wanted(pair: Pair) -> None:
+    switches = [f"/proc/sys/net/{name}" for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding")]
+
+    def forwarding(on: int) -> str:
+        return " && ".join(f"test $(cat {switch}) = {on}" for switch in switches)
+
+    one = pair[0]
+    one.run(forwarding(0))
+    one.run(f"printf '[device]\\nforward = true\\n' >{FORWARDING} && systemctl reload bmx7-wg")
+    one.wait(forwarding(1))
+    for switch in switches:
+        one.run(f"echo 0 >{switch}")
+        one.wait(forwarding(1))
+    one.run("systemctl restart bmx7-wg")
+    one.run(forwarding(1))
+    one.run(f"rm {FORWARDING} && systemctl reload bmx7-wg")
+    one.wait(forwarding(0))
+    assert one.run("systemctl --failed --no-legend").output == ""
 
 
 def test_a_restart_keeps_the_identity(pair: Pair) -> None:
