@@ -81,7 +81,7 @@ def plan_peers(
 
     *alike* is brought up to date; the rest is as `plan.plan` has it.
     """
-    unlike = _unlike(desired, actual, alike)
+    unlike = _unlike(desired, actual, sent, alike)
     gone = actual.keys() - desired.keys()
     present = [key for key in unlike if key in actual]
     # Nobody else takes or holds a network that is on the move.
@@ -152,7 +152,10 @@ def changed(wanted: _T, present: _T) -> _T | None:
 
 
 def _unlike(
-    desired: Mapping[bytes, DesiredPeer], actual: Mapping[bytes, ActualPeer], alike: Alike
+    desired: Mapping[bytes, DesiredPeer],
+    actual: Mapping[bytes, ActualPeer],
+    sent: Mapping[bytes, Endpoint],
+    alike: Alike,
 ) -> list[bytes]:
     """The keys of the wanted peers that the device does not have as they should be."""
     found = []
@@ -161,7 +164,7 @@ def _unlike(
         pair = alike.get(key)
         if pair is not None and pair[0] is peer and pair[1] is before:
             continue
-        if before is not None and _are_alike(peer, before):
+        if before is not None and _are_alike(peer, before, sent.get(key)):
             alike[key] = peer, before
         else:
             alike.pop(key, None)
@@ -171,11 +174,15 @@ def _unlike(
     return found
 
 
-def _are_alike(peer: DesiredPeer, actual: ActualPeer) -> bool:
+def _are_alike(peer: DesiredPeer, actual: ActualPeer, sent: Endpoint | None) -> bool:
+    """Whether there is nothing to tell, now and later: so nothing that depends on the time."""
     return (
         peer.preshared_key == actual.preshared_key
         and peer.keepalive == actual.keepalive
-        and (peer.endpoint is None or peer.endpoint == actual.endpoint)
+        and (
+            peer.endpoint in (None, actual.endpoint)
+            or (peer.endpoint == sent and actual.endpoint is not None)
+        )
         and (
             peer.allowed_ips == actual.allowed_ips
             or set(peer.allowed_ips) == set(actual.allowed_ips)

@@ -237,9 +237,9 @@ class WireGuardDevice:
     def _path_mtu(self, desired: DesiredDevice, actual: ActualDevice | None) -> int:
         """Of the ways to all peers that are not on a link of ours, 0 without any."""
         wanted, found = desired.peers, actual.peers if actual else {}
-        endpoints = {peer.endpoint for peer in wanted.values()}
-        endpoints.update(peer.endpoint for key, peer in found.items() if key in wanted)  # they roam
-        addresses = {endpoint.address for endpoint in endpoints if endpoint is not None}
+        endpoints = [peer.endpoint for peer in wanted.values()]
+        endpoints += [peer.endpoint for key, peer in found.items() if key in wanted]  # they roam
+        addresses = (endpoint.address for endpoint in endpoints if endpoint is not None)
         return self._paths.smallest(
             (address for address in addresses if not address.is_link_local),
             mark=desired.firewall_mark,

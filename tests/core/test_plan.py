@@ -109,6 +109,21 @@ def test_what_is_right_is_left_alone():
     assert lines(wanted(*peers), standing(*peers)) == [], "nor when it was found so"
 
 
+def test_an_endpoint_that_is_told_without_its_scope_is_compared_once():
+    there = peer(1, endpoint=link_local(1, 3))
+    actual = standing(there)
+    (found,) = actual.peers.values()
+    scopeless = replace(found, endpoint=link_local(1, 0))
+    actual, alike = replace(actual, peers={found.public_key: scopeless}), {}
+    sent = told([there])
+    for later in (0, 1000 * SECOND):
+        assert plan(wanted(there), actual, sent, NOW + later, alike) == ()
+        assert alike == {there.public_key: (there, scopeless)}
+    moved = peer(1, endpoint=link_local(1, 4))
+    (change,) = plan(wanted(moved), actual, sent, NOW, alike)
+    assert change.endpoint == moved.endpoint and not alike
+
+
 def test_added_before_removed():
     old = standing(peer(1), addresses=(IPv6Interface("fd77::99/16"),))
     assert lines(wanted(peer(2)), old) == [
