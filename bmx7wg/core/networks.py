@@ -15,7 +15,7 @@ from . import explain
 from .config import Config
 from .departures import Departures
 from .identity import NodeId
-from .limits import MAIN_TABLE, MAX_CANDIDATES, MAX_OFFERS
+from .limits import MAX_CANDIDATES, MAX_OFFERS
 from .model import (
     DesiredPeer,
     DesiredRoute,
@@ -27,11 +27,13 @@ from .model import (
     PeerState,
     Surroundings,
 )
+from .networkview import view
 from .offering import Offering
 from .peers import Peer
 from .policy import Choice, Gateway, Key
 from .prefixes import MESH, inside
 from .refusals import Refusals
+from .rules import rules
 from .selection import Selection
 from .standings import Standings
 from .standins import StandIns
@@ -264,21 +266,8 @@ class Networks:
         return tuple(routes)
 
     def rules(self) -> tuple[DesiredRule, ...]:
-        """What leads to the tables; before, all but default routes of the main table count.
-
-        This is wg-quick(8)'s way: a default route in a table of its own, which WireGuard's packets
-        do not look into, and which no network that is on a link falls into.
-        """
-        rules: list[DesiredRule] = []
-        mark = self._config.device.firewall_mark
-        for version in (4, 6):
-            searches = [s for s in self._config.searches if s.network.version == version]
-            if searches:
-                first = min(search.rule for search in searches)
-                rules.append(DesiredRule(version, first - 1, MAIN_TABLE, specific=True))
-            for rule, table in sorted({(search.rule, search.table) for search in searches}):
-                rules.append(DesiredRule(version, rule, table, mark))
-        return tuple(rules)
+        """What leads to the tables that these routes are in."""
+        return rules(self._config.searches, self._config.device.firewall_mark)
 
     @property
     def has_changes(self) -> bool:
@@ -288,10 +277,10 @@ class Networks:
         """The networks that look different since the last call, and those that are gone."""
         views, gone = [], []
         for key, prefix in sorted(self._untold.items()):
-            view = self._view(key, prefix)
-            if view is not None:
+            shown = self._view(key, prefix)
+            if shown is not None:
                 self._told[key] = prefix
-                views.append(view)
+                views.append(shown)
             elif self._told.pop(key, None):
                 gone.append(prefix)
         self._untold.clear()
@@ -388,18 +377,8 @@ class Networks:
         situation = self._selection.situation(key, MAX_CANDIDATES)
         if situation is None:
             return None
-        carried = self._carried.get(key)
-        known = carried is not None and self._offset is not None
-        return NetworkView(
-            prefix=prefix,
-            gateway=None if situation.gateway in self._stand_ins else situation.gateway,
-            candidates=tuple(
-                candidate
-                for candidate in explain.candidates(situation)
-                if candidate[0] not in self._stand_ins
-            ),
-            table=situation.route.table,
-            metric=situation.route.metric,
-            since=round(carried.since * 1e6) + (self._offset or 0) if carried and known else 0,
-            reason=carried.reason if carried else explain.unchosen(situation),
-        )
+        carried, since = self._carried.get(key), 0
+        if carried is not None and self._offset is not None:
+            since = round(carried.since * 1e6) + self._offset
+        reason = carried.reason if carried else explain.unchosen(situation)
+        return view(prefix, situation, since=since, reason=reason, hidden=self._stand_ins)

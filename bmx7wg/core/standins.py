@@ -20,7 +20,7 @@ class StandIns:
         self._gateways: dict[NodeId, Gateway] = {}
         self._until: float | None = None
 
-    def __contains__(self, node_id: NodeId | None) -> bool:
+    def __contains__(self, node_id: object) -> bool:
         return node_id in self._gateways
 
     @property
