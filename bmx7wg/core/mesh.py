@@ -8,10 +8,9 @@ out what `desired`, `due_probes` and `next_timeout` ask for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Interface
-from itertools import islice
 
 from .adoption import Adoption
 from .identity import NodeId, mesh_address, public_key
@@ -35,6 +34,7 @@ from .model import (
     Withdrawn,
 )
 from .networks import Networks
+from .news import News
 from .peers import Peer, PeerTable
 from .peerview import current_endpoint, view
 from .roster import Roster
@@ -44,7 +44,6 @@ from .states import WANTED
 from .vitality import Vitality
 
 MESH_PREFIX_LENGTH = 16  # one connected route serves every peer
-SHOWN_AT_ONCE = 250  # peers; to bring them to the bus takes 20 ms, and others wait meanwhile
 
 
 class Mesh:
@@ -69,11 +68,7 @@ class Mesh:
         self._vitality = Vitality(self._networks.failed, self._networks.works)
         self._adoption = Adoption()
         self._underlay: tuple[str, ...] = ()
-        # In the order in which they are told; a set of thousands takes three times the memory.
-        self._seen: dict[NodeId, None] = {}  # peers that somebody who looks knows of
-        self._changed: dict[NodeId, None] = {}
-        self._counted: dict[NodeId, None] = {}  # peers with new counters, for those who ask
-        self._gone: dict[NodeId, None] = {}
+        self._news = News()
         self._revision = 0
         self._set_static(settings.config.peers, 0.0)
 
@@ -194,7 +189,7 @@ class Mesh:
             if key in seen.shaken or key in seen.roamed:
                 self._table.touch(peer)
             else:
-                self._counted[peer.node_id] = None
+                self._news.counted(peer.node_id)
         self._switch(seen.shaken, now)
         watched = {self._roster.key_of(node_id): node_id for node_id in self._networks.watched()}
         self._vitality.listen(watched, read, now)
@@ -330,37 +325,27 @@ class Mesh:
         return self._sessions.looked
 
     def show_counters(self) -> bool:
-        """Let `changes` tell of the counters too; false if there is nothing new.
-
-        No signal tells of them (design.md 7), so it is left until somebody asks.
-        """
-        counted, self._counted = self._counted, {}
-        self._changed |= counted
-        return bool(counted)
+        """Let `changes` tell of the counters too; false if there is nothing new."""
+        return self._news.show_counters()
 
     @property
     def has_changes(self) -> bool:
         """Whether `changes` has something to tell of."""
-        return bool(self._changed or self._gone) or self._networks.has_changes
+        return bool(self._news) or self._networks.has_changes
 
     def changes(self) -> Changes:
         """What is different, for those who look, since the last call.
 
         Of many peers only some are told at once; `has_changes` then says that there are more.
         """
-        shown = dict.fromkeys(islice(self._changed, SHOWN_AT_ONCE))
-        removed = dict.fromkeys(islice(self._gone, SHOWN_AT_ONCE))
+        shown, gone = self._news.take()
         present = (self._table.get(node_id) for node_id in shown)
-        peers = [self._view(peer) for peer in present if peer is not None]
-        gone = tuple(node_id for node_id in removed if node_id in self._seen)
-        self._seen |= shown
-        _leave_out(self._seen, removed)
-        _leave_out(self._changed, shown)
-        _leave_out(self._counted, shown)
-        _leave_out(self._gone, removed)
         networks, networks_gone = self._networks.changes()
         return Changes(
-            peers=tuple(peers), gone=gone, networks=networks, networks_gone=networks_gone
+            peers=tuple(self._view(peer) for peer in present if peer is not None),
+            gone=tuple(gone),
+            networks=networks,
+            networks_gone=networks_gone,
         )
 
     # -- inside -----------------------------------------------------------------------------------
@@ -409,11 +394,7 @@ class Mesh:
                 fresh.append(peer)
         for peer in fresh:
             self._want(peer, now)
-        self._changed |= dict.fromkeys(changed)
-        _leave_out(self._changed, gone)
-        _leave_out(self._counted, gone)
-        self._gone |= dict.fromkeys(gone)
-        _leave_out(self._gone, changed)
+        self._news.settled(changed, gone)
 
     def _set_static(self, peers: tuple[StaticPeer, ...], now: float) -> None:
         for node_id in self._static - {peer.identity for peer in peers}:
@@ -457,7 +438,7 @@ class Mesh:
             self._roster.carry(node_id, self._networks.carried_by(node_id))
             peer = self._table.get(node_id)
             if peer is not None:
-                self._changed[node_id] = None  # what it carries is shown
+                self._news.changed(node_id)  # what it carries is shown
 
     def _measured(self) -> Iterator[tuple[NodeId, bool]]:
         """The gateways whose ways are worth measuring; bmx7 knows those to who could carry."""
@@ -475,8 +456,3 @@ class Mesh:
             wanted=self._roster.get(peer.node_id) if in_device else None,
             read=self._sessions.statistics(peer.public_key) if in_device else None,
         )
-
-
-def _leave_out(known: dict[NodeId, None], others: Iterable[NodeId]) -> None:
-    for node_id in others:
-        known.pop(node_id, None)

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 
 from bmx7wg.core.config import Config
 from bmx7wg.core.identity import NodeId
-from bmx7wg.core.mesh import SHOWN_AT_ONCE, Mesh
+from bmx7wg.core.mesh import Mesh
 from bmx7wg.core.model import (
     Announced,
     Announcement,
@@ -17,6 +17,7 @@ from bmx7wg.core.model import (
     PeerStatistics,
     Withdrawn,
 )
+from bmx7wg.core.news import SHOWN_AT_ONCE
 from bmx7wg.core.settings import Settings
 
 SIZE = 2 * SHOWN_AT_ONCE + 100
