@@ -35,7 +35,8 @@ from bmx7wg.bus.service import Bus
 from bmx7wg.bus.values import marshal
 from bmx7wg.bus.wire import FIXED_HEADER, Flag, Kind, message, parse_header, sizes
 from bmx7wg.core.identity import NodeId, key_text, mesh_address
-from bmx7wg.core.model import Changes, Origin, PeerState, PeerView
+from bmx7wg.core.model import Origin, PeerState
+from bmx7wg.core.views import Changes, PeerView
 
 FLOOR = "org.bmx7.Floor"
 LIBRARY = "org.bmx7.Library"

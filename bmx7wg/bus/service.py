@@ -9,7 +9,7 @@ from typing import Final
 
 from .. import __version__
 from ..core.backoff import Backoff
-from ..core.model import Changes, ManagerView, ServiceState
+from ..core.views import Changes, ManagerView, ServiceState
 from . import errors
 from .connection import Connection
 from .contract import load

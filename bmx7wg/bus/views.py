@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .names import DEVICE, LOG_CONTROL, MANAGER, NETWORK, PEER, peer_path
 
 if TYPE_CHECKING:  # the bus needs no more than their shape
-    from ..core.model import DeviceView, ManagerView, NetworkView, PeerView
+    from ..core.views import DeviceView, ManagerView, NetworkView, PeerView
     from .controller import Controller
 
 _MANAGER: Final[Mapping[str, Callable[[ManagerView], Any]]] = {

@@ -19,14 +19,12 @@ from .model import (
     Announced,
     Announcement,
     Applied,
-    Changes,
     DesiredDevice,
     Offer,
     Origin,
     PathMetric,
     PeerState,
     PeerStatistics,
-    PeerView,
     SourceState,
     SourceStatus,
     StaticPeer,
@@ -41,6 +39,7 @@ from .roster import Roster
 from .sessions import Sessions
 from .settings import Settings
 from .states import WANTED
+from .views import Changes, PeerView
 from .vitality import Vitality
 
 MESH_PREFIX_LENGTH = 16  # one connected route serves every peer

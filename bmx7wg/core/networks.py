@@ -22,7 +22,6 @@ from .model import (
     DesiredRule,
     Endpoint,
     Network,
-    NetworkView,
     Offer,
     PeerState,
     Surroundings,
@@ -37,6 +36,7 @@ from .rules import rules
 from .selection import Selection
 from .standings import Standings
 from .standins import StandIns
+from .views import NetworkView
 
 _ROUNDS: Final = 8  # of choosing; each may settle one more length of prefixes, most need two
 _ANSWERING: Final = (PeerState.CONNECTED, PeerState.IDLE)

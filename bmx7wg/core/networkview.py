@@ -6,8 +6,9 @@ from collections.abc import Container
 
 from . import explain
 from .identity import NodeId
-from .model import Network, NetworkView
+from .model import Network
 from .selection import Situation
+from .views import NetworkView
 
 
 def view(

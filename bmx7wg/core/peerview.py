@@ -6,8 +6,9 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from .identity import key_text
-from .model import DesiredPeer, Endpoint, PeerStatistics, PeerView
+from .model import DesiredPeer, Endpoint, PeerStatistics
 from .peers import Peer
+from .views import PeerView
 
 
 def view(

@@ -13,7 +13,8 @@ from ipaddress import IPv6Address
 from ..core.backoff import Backoff
 from ..core.identity import NodeId, key_text, public_key
 from ..core.mesh import Mesh
-from ..core.model import Applied, DesiredDevice, DeviceView
+from ..core.model import Applied, DesiredDevice
+from ..core.views import DeviceView
 from ..device.base import Device, DeviceError
 from . import journal
 from .meter import Meter

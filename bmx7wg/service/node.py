@@ -25,17 +25,15 @@ from ..core.limits import MAX_NETWORKS
 from ..core.mesh import Mesh
 from ..core.model import (
     Announcement,
-    Changes,
     Identified,
-    ManagerView,
     Observation,
     Origin,
-    ServiceState,
     SourceState,
     SourceStatus,
     Surroundings,
 )
 from ..core.settings import Settings
+from ..core.views import Changes, ManagerView, ServiceState
 from ..device.base import Device, SurroundingsSource
 from ..discovery.source import Source
 from . import journal

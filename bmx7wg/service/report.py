@@ -8,21 +8,10 @@ from dataclasses import replace
 
 from ..core.config import Config
 from ..core.identity import NodeId, mesh_address
-from ..core.model import (
-    Changes,
-    DeviceView,
-    ManagerView,
-    Network,
-    NetworkView,
-    Offer,
-    OfferRule,
-    PeerState,
-    PeerView,
-    ServiceState,
-    SourceStatus,
-)
+from ..core.model import Network, Offer, OfferRule, PeerState, SourceStatus
 from ..core.prefixes import inside
 from ..core.searches import name_of, shortest
+from ..core.views import Changes, DeviceView, ManagerView, NetworkView, PeerView, ServiceState
 from . import journal
 
 log = logging.getLogger("bmx7wg.service")

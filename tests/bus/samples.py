@@ -14,16 +14,8 @@ from bmx7wg.bus.errors import CallError
 from bmx7wg.bus.names import NAME
 from bmx7wg.bus.service import Bus
 from bmx7wg.core.identity import NodeId, key_text, mesh_address
-from bmx7wg.core.model import (
-    Changes,
-    DeviceView,
-    ManagerView,
-    NetworkView,
-    Origin,
-    PeerState,
-    PeerView,
-    ServiceState,
-)
+from bmx7wg.core.model import Origin, PeerState
+from bmx7wg.core.views import Changes, DeviceView, ManagerView, NetworkView, PeerView, ServiceState
 
 
 def node_id(number: int) -> NodeId:

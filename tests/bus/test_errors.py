@@ -85,7 +85,7 @@ def test_a_defect_is_told_without_its_inside(daemon: Daemon, run_async, caplog) 
 
 def test_a_peer_that_goes_while_its_counters_are_read(daemon: Daemon, run_async) -> None:
     async def look() -> None:
-        from bmx7wg.core.model import Changes
+        from bmx7wg.core.views import Changes
 
         controller = Counting()
         async with on_the_bus(peer(3), controller=controller) as bus:

@@ -23,7 +23,7 @@ from bmx7wg.bus.connection import Connection
 from bmx7wg.bus.errors import BusError
 from bmx7wg.bus.names import MANAGER, NAME, PEER, PROPERTIES, ROOT, peer_path
 from bmx7wg.bus.service import Bus
-from bmx7wg.core.model import Changes
+from bmx7wg.core.views import Changes
 
 from .daemon import ROOT as ROOT_OF_TREE
 from .daemon import Daemon

@@ -13,7 +13,8 @@ from bmx7wg.bus.client import Added, Changed, Client, Event, Following, Objects,
 from bmx7wg.bus.names import MANAGER, NETWORK, PEER, ROOT, network_path, peer_path
 from bmx7wg.bus.service import Bus
 from bmx7wg.core.identity import NodeId
-from bmx7wg.core.model import Changes, PeerState, PeerView
+from bmx7wg.core.model import PeerState
+from bmx7wg.core.views import Changes, PeerView
 
 from .daemon import Daemon
 from .samples import Counting, manager, network, node_id, on_the_bus, peer

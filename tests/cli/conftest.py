@@ -22,7 +22,8 @@ import pytest
 from bmx7wg.bus.errors import CallError
 from bmx7wg.bus.service import Bus
 from bmx7wg.core.identity import NodeId
-from bmx7wg.core.model import Changes, Origin, PeerState, PeerView
+from bmx7wg.core.model import Origin, PeerState
+from bmx7wg.core.views import Changes, PeerView
 
 from ..bus.daemon import Daemon
 from .made_up import key, manager, peer, silent

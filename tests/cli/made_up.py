@@ -11,15 +11,8 @@ from typing import Any
 
 from bmx7wg.cli.view import Snapshot
 from bmx7wg.core.identity import NodeId, mesh_address
-from bmx7wg.core.model import (
-    DeviceView,
-    ManagerView,
-    NetworkView,
-    Origin,
-    PeerState,
-    PeerView,
-    ServiceState,
-)
+from bmx7wg.core.model import Origin, PeerState
+from bmx7wg.core.views import DeviceView, ManagerView, NetworkView, PeerView, ServiceState
 
 
 def node_id(name: str) -> NodeId:

@@ -24,7 +24,6 @@ from bmx7wg.core.model import (
     PathMetric,
     PeerState,
     PeerStatistics,
-    PeerView,
     SourceState,
     SourceStatus,
     StaticPeer,
@@ -33,6 +32,7 @@ from bmx7wg.core.model import (
 from bmx7wg.core.opening import FIRST, SECOND
 from bmx7wg.core.sessions import REOPEN
 from bmx7wg.core.settings import Settings
+from bmx7wg.core.views import PeerView
 
 PRIVATE = b"\x01" * 32
 WALL = 1_700_000_000 * 10**9

@@ -22,7 +22,6 @@ from bmx7wg.core.model import (
     DesiredRule,
     Endpoint,
     Network,
-    NetworkView,
     Offer,
     OfferRule,
     Origin,
@@ -35,6 +34,7 @@ from bmx7wg.core.model import (
 )
 from bmx7wg.core.settings import Settings
 from bmx7wg.core.silence import LOOK
+from bmx7wg.core.views import NetworkView
 
 ME = NodeId(b"\x01" * 28)
 WALL = 1_700_000_000 * 10**9

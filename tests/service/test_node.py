@@ -20,21 +20,18 @@ from bmx7wg.core.model import (
     ActualPeer,
     Announced,
     Announcement,
-    Changes,
-    DeviceView,
     Endpoint,
     Identified,
-    ManagerView,
     Observation,
     OfferRule,
     Origin,
-    PeerView,
     SourceState,
     SourceStatus,
     Surroundings,
     Withdrawn,
 )
 from bmx7wg.core.settings import Settings
+from bmx7wg.core.views import Changes, DeviceView, ManagerView, PeerView
 from bmx7wg.device.base import Device, DeviceError
 from bmx7wg.service import journal, keeper, repairs
 from bmx7wg.service.clock import Clock

@@ -10,7 +10,8 @@ import pytest
 
 from bmx7wg.core.config import Config
 from bmx7wg.core.identity import NodeId, mesh_address
-from bmx7wg.core.model import Changes, NetworkView, Offer, OfferRule, Search
+from bmx7wg.core.model import Offer, OfferRule, Search
+from bmx7wg.core.views import Changes, NetworkView
 from bmx7wg.service import journal
 from bmx7wg.service.report import Report
 
