@@ -13,11 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from .. import __version__
-from ..bus.errors import BusError
-from ..core.backoff import Backoff
 from ..core.config import ConfigError
 from ..core.forwarding import not_forwarded
 from ..core.identity import NodeId, public_key
@@ -38,8 +35,9 @@ from ..device.base import Device, SurroundingsSource
 from ..discovery.source import Source
 from . import journal
 from .clock import Clock
-from .keeper import RETRY_FIRST, RETRY_LAST, DeviceKeeper
+from .keeper import DeviceKeeper
 from .notify import Notifier
+from .presence import Presence, PublicBus
 from .report import Report
 from .store import StoreError
 
@@ -47,19 +45,6 @@ log = logging.getLogger("bmx7wg.service")
 
 COUNTERS_FRESH = 1.0  # s; counters that are younger are not read again for a reader
 EX_TEMPFAIL = 75  # sysexits.h; systemd starts the service again
-
-
-class PublicBus(Protocol):
-    """What the node asks of the bus (bus/service.py)."""
-
-    async def start(self) -> None:
-        ...
-
-    def publish(self, changes: Changes) -> None:
-        ...
-
-    async def close(self) -> None:
-        ...
 
 
 @dataclass(frozen=True)
@@ -92,8 +77,7 @@ class Node:
         self._surroundings: Surroundings | None = None
         self._said: Announcement | None = None
         self._report = Report()
-        self._bus_task: asyncio.Task[None] | None = None
-        self._bus_tried = False
+        self._presence: Presence
         self._wake = asyncio.Event()
         self._awaited: list[asyncio.Future[None]] = []
         self._reload = self._stop = self._ready = False
@@ -126,6 +110,9 @@ class Node:
             parts.open_device,
             lambda sentence: self._report.problem("device", sentence),
             self._wake.set,
+        )
+        self._presence = Presence(
+            parts.bus, lambda sentence: self._report.problem("bus", sentence), self._wake.set
         )
 
     def identify(self, node_id: NodeId) -> None:
@@ -249,7 +236,7 @@ class Node:
         Nothing is left behind, unless the service is to be restarted, or ends by a mistake of
         ours: then the device stays, and nobody is told.
         """
-        self._bus_task = asyncio.create_task(self._keep_bus())
+        self._presence.begin()
         try:
             self._look_around()
             await self._parts.surroundings.start()
@@ -322,10 +309,7 @@ class Node:
         self._publish()
         await self._parts.source.stop(leave=leave)
         await self._parts.surroundings.stop()
-        if self._bus_task is not None:
-            self._bus_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._bus_task
+        await self._presence.end()
         await self._keeper.end(remove=leave)
         await self._parts.bus.close()
 
@@ -373,7 +357,7 @@ class Node:
 
     def _publish(self) -> None:
         tried = self._mesh is None or self._keeper.tried
-        if not self._ready and tried and self._bus_tried and self._report.source is not None:
+        if not self._ready and tried and self._presence.tried and self._report.source is not None:
             self._ready = True
             self._parts.notifier.ready()
             self._parts.clock.watch(self._wake.set)
@@ -402,20 +386,3 @@ class Node:
             offers=self._report.offers,
             searches=self._report.searches,
         )
-
-    # -- the bus --------------------------------------------------------------------------------
-
-    async def _keep_bus(self) -> None:
-        """Get onto the bus, for as long as it takes; once there, it comes back by itself."""
-        retry = Backoff(RETRY_FIRST, RETRY_LAST)
-        while True:
-            try:
-                await self._parts.bus.start()
-                self._report.problem("bus", "")
-                return
-            except BusError as error:
-                self._report.problem("bus", str(error))
-            finally:
-                self._bus_tried = True
-                self._wake.set()
-            await asyncio.sleep(retry())
