@@ -8,7 +8,7 @@ from typing import Any, Final
 from .limits import MAIN_TABLE, MAX_BANDWIDTH, MAX_TABLE, MIN_BANDWIDTH
 from .model import OfferRule
 from .prefixes import parse_carried
-from .schema import Boolean, Check, NamedNumber, Number, Text
+from .schema import Boolean, Check, NamedNumber, Number, Text, different
 
 _TABLES: Final = {"default": 253, "main": MAIN_TABLE}  # linux/rtnetlink.h, RT_TABLE_*
 
@@ -46,13 +46,8 @@ def build(said: Mapping[str, Any]) -> OfferRule:
 
 def said_of(offer: OfferRule) -> dict[str, object]:
     """What `build` made the offer of, as TOML has it; without defaults."""
-    said: dict[str, object] = {"network": str(offer.network)}
-    default = OfferRule(offer.network)
-    for key in KEYS:
-        value = getattr(offer, key.replace("-", "_"))
-        if value != getattr(default, key.replace("-", "_")):
-            said.setdefault(key, value)
-    return said
+    usual = OfferRule(offer.network)
+    return {"network": str(offer.network), **different(offer, usual, KEYS)}
 
 
 def check_new(offer: OfferRule, others: Iterable[OfferRule]) -> None:

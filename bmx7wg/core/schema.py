@@ -121,6 +121,16 @@ class Problems:
         self.found.append(f"{where}: {key}: {what}")
 
 
+def different(what: object, usual: object, keys: Iterable[str]) -> dict[str, object]:
+    """The *keys* in which one thing is not as the other, with its values as TOML has them."""
+    said: dict[str, object] = {}
+    for key in keys:
+        value, other = (getattr(thing, key.replace("-", "_")) for thing in (what, usual))
+        if value != other:
+            said[key] = value if isinstance(value, int | str) else str(value)
+    return said
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean "…"?`` for the known word that looks most like *word*, or nothing.
 

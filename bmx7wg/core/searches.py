@@ -10,7 +10,7 @@ from .identity import NodeId
 from .limits import MAIN_TABLE, MAX_BANDWIDTH, MAX_TABLE, MIN_BANDWIDTH
 from .model import Search
 from .prefixes import parse_carried
-from .schema import Boolean, Check, Number, Text
+from .schema import Boolean, Check, Number, Text, different
 
 _KERNELS_TABLES: Final = (253, MAIN_TABLE, 255)  # default, main, local: linux/rtnetlink.h
 _FIRST_RULE: Final = 2  # one goes before it, and 0 is the local table's
@@ -52,13 +52,8 @@ def build(said: Mapping[str, Any]) -> Search:
 
 def said_of(search: Search) -> dict[str, object]:
     """What `build` made the search of, as TOML has it; without defaults."""
-    said: dict[str, object] = {"network": str(search.network)}
-    default = Search(search.network)
-    for key in KEYS:
-        value = getattr(search, key.replace("-", "_"))
-        if value != getattr(default, key.replace("-", "_")):
-            said.setdefault(key, str(value) if isinstance(value, NodeId) else value)
-    return said
+    usual = Search(search.network)
+    return {"network": str(search.network), **different(search, usual, KEYS)}
 
 
 def check_new(search: Search, others: Iterable[Search]) -> None:
