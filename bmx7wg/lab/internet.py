@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
-from types import TracebackType
 from typing import Final
 
 from .namespace import Namespace
@@ -140,12 +139,7 @@ class Internet:
     def __enter__(self) -> Internet:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _answer(self) -> None:
@@ -176,12 +170,7 @@ class Traffic:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
         self._socket.close()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from types import TracebackType
 from typing import Final
 
 from .namespace import Namespace
@@ -46,12 +45,7 @@ class Pinger:
     def __enter__(self) -> Pinger:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ import socket
 import struct
 import threading
 import time
-from types import TracebackType
 from typing import Final
 
 from bmx7wg.lab.node import Node
@@ -39,12 +38,7 @@ class Stream:
         self.more(100)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()
