@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -311,7 +312,10 @@ def test_synchronize_repairs(run_async: Run, desk: Callable[[], Desk]) -> None:
     run_async(story())
 
 
-def test_log_control(desk: Callable[[], Desk]) -> None:
+def test_log_control(desk: Callable[[], Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    # What set_up changes for the whole process is put back; other tests look at what is logged.
+    monkeypatch.setattr(logging.getLogger("bmx7wg"), "propagate", True)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
     here = desk().verbs
     journal.set_up()
     try:
