@@ -45,5 +45,6 @@ def current_endpoint(read: PeerStatistics | None, announced: Endpoint | None) ->
     if roamed is None:
         return announced
     if announced is not None and announced.address == roamed.address:
-        return replace(announced, port=roamed.port)
+        same = announced.port == roamed.port
+        return announced if same else replace(announced, port=roamed.port)
     return roamed
