@@ -21,7 +21,8 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from socket import if_nametoindex
 
-from bmx7wg.core.identity import generate_private_key, key_text
+from bmx7wg.core.identity import key_text
+from bmx7wg.core.keys import generate_private_key
 from bmx7wg.core.model import DesiredDevice, DesiredPeer, Endpoint
 from bmx7wg.device.base import Device
 from bmx7wg.device.choose import open_device

@@ -23,7 +23,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
-from bmx7wg.core.identity import generate_private_key
+from bmx7wg.core.keys import generate_private_key
 from bmx7wg.core.model import DesiredDevice, DesiredPeer, DesiredRoute
 from bmx7wg.core.operations import AddRoute, RemoveRoute
 from bmx7wg.device.choose import open_device

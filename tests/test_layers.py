@@ -30,7 +30,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "dbus_next": ("bus/",),
     "pyroute2": ("rtnetlink/links.py",),
-    "cryptography": ("core/identity.py",),
+    "cryptography": ("core/keys.py",),
     "systemd": ("service/",),
 }
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Final
 
-from .identity import SIGNATURE_SIZE, NodeId, SigningKey, verify
+from .identity import NodeId
+from .keys import SIGNATURE_SIZE, SigningKey, verify
 from .limits import MAX_PAYLOAD
 
 MAGIC: Final = b"b7wg"

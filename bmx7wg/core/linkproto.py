@@ -15,7 +15,7 @@ from random import Random
 from typing import Final
 
 from . import announcement, linkframe
-from .identity import SigningKey
+from .keys import SigningKey
 from .limits import DEFAULT_PORT, INTERVAL, MAX_PEERS
 from .linkframe import Flags, Frame, FrameError
 from .linkschedule import GROUP

@@ -13,7 +13,8 @@ from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Interface
 
 from .adoption import Adoption
-from .identity import NodeId, mesh_address, public_key
+from .identity import NodeId, mesh_address
+from .keys import public_key
 from .model import (
     ActualDevice,
     Announced,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-from .identity import KEY_SIZE, NodeId, mesh_address, preshared_key
+from .identity import KEY_SIZE, NodeId, mesh_address
+from .keys import preshared_key
 from .model import DesiredPeer, Network, PeerState, StaticPeer
 from .peers import Peer
 from .prefixes import network

@@ -16,7 +16,7 @@ from typing import Final
 
 from ..core.bucket import Bucket
 from ..core.config import LinkConfig
-from ..core.identity import SigningKey
+from ..core.keys import SigningKey
 from ..core.limits import INTERVAL, LINK_PORT
 from ..core.linkproto import LinkProtocol, Send
 from ..core.model import Announcement, Origin, SourceState, SourceStatus

@@ -8,7 +8,8 @@ from pathlib import Path
 from .. import configfiles
 from ..core.changes import BusChanges
 from ..core.config import Config, ConfigSource, Loaded, parse
-from ..core.identity import NodeId, generate_private_key
+from ..core.identity import NodeId
+from ..core.keys import generate_private_key
 from ..core.model import Network, OfferRule, Search, StaticPeer
 from ..core.searches import name_of
 from ..core.settings import Settings

@@ -11,7 +11,8 @@ from functools import partial
 from ipaddress import IPv6Address
 
 from ..core.backoff import Backoff
-from ..core.identity import NodeId, key_text, public_key
+from ..core.identity import NodeId, key_text
+from ..core.keys import public_key
 from ..core.mesh import Mesh
 from ..core.model import Applied, DesiredDevice
 from ..core.views import DeviceView

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from .. import __version__
 from ..core.config import ConfigError
 from ..core.forwarding import not_forwarded
-from ..core.identity import NodeId, public_key
+from ..core.identity import NodeId
+from ..core.keys import public_key
 from ..core.limits import MAX_NETWORKS
 from ..core.mesh import Mesh
 from ..core.model import (

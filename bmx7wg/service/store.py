@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..core.identity import SigningKey, generate_private_key, key_text, parse_key
+from ..core.identity import key_text, parse_key
+from ..core.keys import SigningKey, generate_private_key
 
 WIREGUARD_KEY: Final = "wireguard.key"
 NODE_KEY: Final = "node.key"

@@ -12,7 +12,8 @@ from ..bus import errors
 from ..bus.errors import CallError
 from ..core import offers, searches, staticpeers
 from ..core.config import ConfigError
-from ..core.identity import NodeId, generate_private_key, key_text, public_key
+from ..core.identity import NodeId, key_text
+from ..core.keys import generate_private_key, public_key
 from ..core.limits import MAX_NETWORKS, MAX_PEERS, MAX_SEARCHES
 from ..core.model import Origin
 from ..core.schema import Check, shown

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from random import Random
 
-from bmx7wg.core.identity import NodeId, SigningKey
+from bmx7wg.core.identity import NodeId
+from bmx7wg.core.keys import SigningKey
 from bmx7wg.core.linkproto import LinkProtocol
 from bmx7wg.core.linkschedule import GROUP
 from bmx7wg.core.model import Announced, Announcement, Withdrawn

@@ -5,17 +5,8 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from bmx7wg.core.identity import (
-    NodeId,
-    SigningKey,
-    generate_private_key,
-    key_text,
-    mesh_address,
-    parse_key,
-    preshared_key,
-    public_key,
-    verify,
-)
+from bmx7wg.core.identity import NodeId, key_text, mesh_address, parse_key
+from bmx7wg.core.keys import SigningKey, generate_private_key, preshared_key, public_key, verify
 from tests.conftest import VECTORS
 
 VECTOR = json.loads((VECTORS / "identity.json").read_text())

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bmx7wg.core.identity import NodeId, SigningKey
+from bmx7wg.core.identity import NodeId
+from bmx7wg.core.keys import SigningKey
 from bmx7wg.core.limits import MAX_PAYLOAD
 from bmx7wg.core.linkframe import MAX_FRAME, MIN_FRAME, Flags, FrameError, decode, encode
 from tests.conftest import VECTORS

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmx7wg.core import announcement, linkframe
-from bmx7wg.core.identity import SigningKey
+from bmx7wg.core.keys import SigningKey
 from bmx7wg.core.limits import INTERVAL, LINK_RATE, MAX_PEERS, PARSE_RATE
 from bmx7wg.core.linkframe import Flags, encode
 from bmx7wg.core.linkproto import LinkProtocol

@@ -10,7 +10,8 @@ import pytest
 
 from bmx7wg.core import peers
 from bmx7wg.core.config import Config, DiscoveryConfig, TrustConfig
-from bmx7wg.core.identity import NodeId, mesh_address, preshared_key, public_key
+from bmx7wg.core.identity import NodeId, mesh_address
+from bmx7wg.core.keys import preshared_key, public_key
 from bmx7wg.core.mesh import Mesh
 from bmx7wg.core.model import (
     ActualDevice,

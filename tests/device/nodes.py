@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network, ip_address
 
-from bmx7wg.core.identity import generate_private_key, public_key
+from bmx7wg.core.keys import generate_private_key, public_key
 from bmx7wg.core.model import DesiredDevice, DesiredPeer, Endpoint
 from bmx7wg.device.choose import open_device
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from bmx7wg.core.identity import generate_private_key, key_text, public_key
+from bmx7wg.core.identity import key_text
+from bmx7wg.core.keys import generate_private_key, public_key
 from bmx7wg.core.model import DesiredPeer, Failure
 from bmx7wg.device import uapi
 from bmx7wg.device.backend import MAKING

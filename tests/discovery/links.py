@@ -24,7 +24,8 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from bmx7wg.core.config import LinkConfig
-from bmx7wg.core.identity import NodeId, SigningKey
+from bmx7wg.core.identity import NodeId
+from bmx7wg.core.keys import SigningKey
 from bmx7wg.core.model import (
     Announced,
     Announcement,

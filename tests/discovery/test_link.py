@@ -11,7 +11,7 @@ from ipaddress import IPv6Address
 import pytest
 
 from bmx7wg.core.config import LinkConfig
-from bmx7wg.core.identity import SigningKey
+from bmx7wg.core.keys import SigningKey
 from bmx7wg.core.limits import LINK_GROUP, LINK_PORT
 from bmx7wg.core.linkframe import Flags, encode
 from bmx7wg.core.model import Announced, Endpoint, SourceState

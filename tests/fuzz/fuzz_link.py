@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from bmx7wg.core import announcement, linkframe  # noqa: E402
-from bmx7wg.core.identity import SigningKey  # noqa: E402
+from bmx7wg.core.keys import SigningKey  # noqa: E402
 from bmx7wg.core.limits import MAX_PAYLOAD  # noqa: E402
 from bmx7wg.core.linkframe import Flags, FrameError  # noqa: E402
 from bmx7wg.core.linkproto import LinkProtocol  # noqa: E402

@@ -12,7 +12,8 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 from bmx7wg.core import announcement, linkframe
-from bmx7wg.core.identity import SigningKey, mesh_address, parse_key
+from bmx7wg.core.identity import mesh_address, parse_key
+from bmx7wg.core.keys import SigningKey
 from bmx7wg.core.limits import DEFAULT_DEVICE, DEFAULT_PORT, LINK_GROUP, LINK_PORT
 from bmx7wg.core.model import Announcement
 from bmx7wg.lab.namespace import Namespace

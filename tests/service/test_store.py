@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bmx7wg.core.identity import key_text, parse_key, public_key
+from bmx7wg.core.identity import key_text, parse_key
+from bmx7wg.core.keys import public_key
 from bmx7wg.service.store import NODE_KEY, WIREGUARD_KEY, Store, StoreError, read_secret
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bmx7wg.bus.errors import CallError
-from bmx7wg.core.identity import NodeId, key_text, parse_key, preshared_key, public_key
+from bmx7wg.core.identity import NodeId, key_text, parse_key
+from bmx7wg.core.keys import preshared_key, public_key
 from bmx7wg.core.limits import MAX_NETWORKS, MAX_SEARCHES
 from bmx7wg.core.model import Origin
 from bmx7wg.service import journal, verbs

@@ -16,7 +16,8 @@ import time
 from ipaddress import IPv6Address
 
 from bmx7wg.core import announcement, linkframe
-from bmx7wg.core.identity import NodeId, SigningKey
+from bmx7wg.core.identity import NodeId
+from bmx7wg.core.keys import SigningKey
 from bmx7wg.core.limits import LINK_GROUP
 from bmx7wg.core.linkframe import Flags
 from bmx7wg.core.model import Announcement
