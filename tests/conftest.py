@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 
+LIMIT = 180.0  # s for a coroutine; the longest takes 30 s in the emulated machine, if that is alone
+
 # Who starts the tests in the background has SIGINT ignored, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -37,7 +39,7 @@ def run_async() -> Callable[[Coroutine[Any, Any, T]], T]:
 
     def run(coroutine: Coroutine[Any, Any, T]) -> T:
         async def watched() -> T:
-            result = await asyncio.wait_for(coroutine, 60)
+            result = await asyncio.wait_for(coroutine, LIMIT)
             others = asyncio.all_tasks() - {asyncio.current_task()}
             assert not others, f"tasks left behind: {others}"
             return result

@@ -35,7 +35,6 @@ def nodes(backend):
     try:
         for node in (left, right):
             run("ip", "netns", "add", node.name)
-            node.ip("link", "set", "lo", "up")
         plug_in(left, right)
         yield left, right
     finally:

@@ -32,9 +32,9 @@ CLONE_NEWNET = 0x40000000
 PRESHARED = b"P" * 32
 
 
-def run(*command, check=True):
-    """Run a command, return what it printed."""
-    result = subprocess.run(command, capture_output=True, text=True)
+def run(*command, check=True, text=None):
+    """Run a command with this text as its input, return what it printed."""
+    result = subprocess.run(command, input=text, capture_output=True, text=True)
     if check and result.returncode:
         raise AssertionError(f"{' '.join(command)}: {result.stderr}{result.stdout}")
     return result.stdout
@@ -72,6 +72,10 @@ class Node:
 
     def ip(self, *arguments, check=True):
         return run("ip", "-n", self.name, *arguments, check=check)
+
+    def ip_batch(self, *lines):
+        """All in one process: in the emulated machine each costs a tenth of a second."""
+        run("ip", "-n", self.name, "-batch", "-", text="\n".join(lines))
 
     def exec(self, *command, check=True):
         return run("ip", "netns", "exec", self.name, *command, check=check)
@@ -151,10 +155,13 @@ def plug_in(left, right, *options):
         *("peer", "name", "cable", "netns", right.name),
     )
     for node in (left, right):
-        node.ip("link", "set", "cable", "addrgenmode", "none", "up")
-        for address in (f"2001:db8::{node.number}", f"fe80::{node.number}"):
-            node.ip("address", "add", f"{address}/64", "dev", "cable", "nodad")
-        node.ip("address", "add", f"192.0.2.{node.number}/24", "dev", "cable")
+        node.ip_batch(
+            "link set lo up",
+            "link set cable addrgenmode none up",
+            f"address add 2001:db8::{node.number}/64 dev cable nodad",
+            f"address add fe80::{node.number}/64 dev cable nodad",
+            f"address add 192.0.2.{node.number}/24 dev cable",
+        )
 
 
 async def until(condition, what, deadline=DEADLINE):

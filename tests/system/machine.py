@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import roots
 
-BOOT_TIMEOUT = 240.0  # s; 30 s on an idle machine
+BOOT_TIMEOUT = 480.0  # s; 30 s on an idle machine
 DISK_SIZE = "3G"  # sparse
 RESULTS_SIZE = 16 * 1024 * 1024  # bytes
 MEMORY_MB = 1024

@@ -37,19 +37,19 @@ JOBS = [
         if ip link show dev wgBmx7; then exit 1; fi
         echo reached the end
         """,
-        timeout=120,
+        timeout=240,
     ),
     Job(
         "2-mesh",
         # The autopkgtest that needs a machine: two namespaces with a bus and a service each.
         "systemctl start bmx7-wg && cd /tree && exec debian/tests/wireguard",
-        timeout=240,
+        timeout=480,
     ),
     Job(
         "3-device",
         "cd /tree && exec python3 -m pytest -p tests.skips -p no:cacheprovider -m kernel"
         " tests/device",
-        timeout=600,
+        timeout=1200,
     ),
 ]
 
