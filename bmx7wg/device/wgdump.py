@@ -57,16 +57,18 @@ class _Part:
 class Reader:
     """Decodes the dumps of one device, one after the other.
 
-    A peer of which nothing changed, not even a counter, is the same object as the last time.
+    A peer of which nothing changed, not even a counter, is the same object as the last time. A
+    message is known by its hash: it takes as much memory as what is made of it.
     """
 
     def __init__(self) -> None:
-        self._parts: dict[bytes, _Part] = {}
+        self._parts: dict[int, _Part] = {}
 
     def device(self, bodies: Sequence[bytes]) -> Settings:
         """All of a dump."""
-        parts = [self._parts.get(body) or _part(body) for body in bodies]
-        self._parts = dict(zip(bodies, parts))
+        digests = [hash(body) for body in bodies]
+        parts = [self._parts.get(digest) or _part(body) for digest, body in zip(digests, bodies)]
+        self._parts = dict(zip(digests, parts))
         settings = Settings()
         for part in parts:
             for kind, value in part.device.items():
