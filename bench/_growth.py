@@ -35,6 +35,7 @@ def grow(sizes: Sequence[int]) -> list[Mapping[str, float]]:
         assert node.service
         process, present = node.service.pid, 0
         for size in sizes:
+            announce(crowd, 0, present)  # who is not heard again in time is given up
             begun = busy(process)
             join(node, crowd, present, size)
             time.sleep(SETTLE)
@@ -61,10 +62,15 @@ def join(node: Node, crowd: Node, first: int, last: int) -> None:
     while not node.said("STATUS").startswith(f"{last} peers"):
         if time.monotonic() > deadline:
             raise LabError(f"not {last} peers after {TIMEOUT:g} s: {node.said('STATUS')}")
-        command = f"/usr/bin/python3 -m tests.system.crowd eth0 join {first} {last}"
-        announced = crowd.namespace.spawn(command.split(), env=crowd.programs.environment())
-        announced.wait(TIMEOUT)
+        announce(crowd, first, last)
         time.sleep(2)  # what is still in the queue
+
+
+def announce(crowd: Node, first: int, last: int) -> None:
+    """Have nodes say that they are there."""
+    command = f"/usr/bin/python3 -m tests.system.crowd eth0 join {first} {last}"
+    announced = crowd.namespace.spawn(command.split(), env=crowd.programs.environment())
+    announced.wait(TIMEOUT)
 
 
 def poll(node: Node, process: int) -> float:

@@ -9,7 +9,7 @@ from typing import Final
 
 from .. import __version__
 from ..core.backoff import Backoff
-from ..core.views import Changes, ManagerView, ServiceState
+from ..core.views import Changes, ManagerView, ServiceState, with_counters
 from . import errors
 from .connection import Connection
 from .contract import load
@@ -80,6 +80,9 @@ class Bus:
             self._put(DEVICE_PATH, DEVICE, changes.device)
         for peer in changes.peers:
             self._put(peer_path(peer.node_id), PEER, peer)
+        for node_id, read in changes.counted.items():
+            path = peer_path(node_id)
+            self._put(path, PEER, with_counters(self._tree.objects[path].view, read))
         for prefix in changes.networks_gone:
             self._remove(network_path(str(prefix)))
         for network in changes.networks:

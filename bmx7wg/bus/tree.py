@@ -24,7 +24,7 @@ class Object:
 
     __slots__ = ("interface", "encoder", "view", "entry", "counted")
 
-    def __init__(self, interface: Interface, encoder: Encoder, view: object) -> None:
+    def __init__(self, interface: Interface, encoder: Encoder, view: Any) -> None:
         self.interface: Final = interface
         self.encoder: Final = encoder
         self.view = view

@@ -338,11 +338,13 @@ class Mesh:
 
         Of many peers only some are told at once; `has_changes` then says that there are more.
         """
-        shown, gone = self._news.take()
+        shown, counted, gone = self._news.take()
         present = (self._table.get(node_id) for node_id in shown)
+        reads = ((n, self._sessions.statistics(self._roster.key_of(n))) for n in counted)
         networks, networks_gone = self._networks.changes()
         return Changes(
             peers=tuple(self._view(peer) for peer in present if peer is not None),
+            counted={node_id: read for node_id, read in reads if read is not None},
             gone=tuple(gone),
             networks=networks,
             networks_gone=networks_gone,

@@ -22,10 +22,11 @@ class News:
         self._seen: dict[NodeId, None] = {}  # peers that somebody who looks knows of
         self._changed: dict[NodeId, None] = {}
         self._counted: dict[NodeId, None] = {}
+        self._asked: dict[NodeId, None] = {}  # the same, and somebody asked
         self._gone: dict[NodeId, None] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._changed or self._gone)
+        return bool(self._changed or self._asked or self._gone)
 
     def changed(self, node_id: NodeId) -> None:
         self._changed[node_id] = None
@@ -39,26 +40,32 @@ class News:
         self._changed |= dict.fromkeys(changed)
         _leave_out(self._changed, gone)
         _leave_out(self._counted, gone)
+        _leave_out(self._asked, gone)
         self._gone |= dict.fromkeys(gone)
         _leave_out(self._gone, changed)
 
     def show_counters(self) -> bool:
         """Tell of the counters, too; false if there is nothing new."""
-        counted, self._counted = self._counted, {}
-        self._changed |= counted
-        return bool(counted)
+        self._asked |= self._counted
+        self._counted = {}
+        return bool(self._asked)
 
-    def take(self) -> tuple[Collection[NodeId], Collection[NodeId]]:
-        """The peers to show now and those that are gone; of many only some."""
+    def take(self) -> tuple[Collection[NodeId], Collection[NodeId], Collection[NodeId]]:
+        """The peers to show now, those of which only the counters are to be shown, and those
+        that are gone; of many only some.
+        """
         shown = dict.fromkeys(islice(self._changed, SHOWN_AT_ONCE))
+        asked = dict.fromkeys(islice(self._asked, SHOWN_AT_ONCE))
         removed = dict.fromkeys(islice(self._gone, SHOWN_AT_ONCE))
+        counted = [n for n in asked if n in self._seen and n not in self._changed]
         gone = [node_id for node_id in removed if node_id in self._seen]
         self._seen |= shown
         _leave_out(self._seen, removed)
         _leave_out(self._changed, shown)
         _leave_out(self._counted, shown)
+        _leave_out(self._asked, asked)
         _leave_out(self._gone, removed)
-        return shown, gone
+        return shown, counted, gone
 
 
 def _leave_out(known: dict[NodeId, None], others: Iterable[NodeId]) -> None:

@@ -13,7 +13,7 @@ from bmx7wg.bus.client import Added, Changed, Client, Event, Following, Objects,
 from bmx7wg.bus.names import MANAGER, NETWORK, PEER, ROOT, network_path, peer_path
 from bmx7wg.bus.service import Bus
 from bmx7wg.core.identity import NodeId
-from bmx7wg.core.model import PeerState
+from bmx7wg.core.model import PeerState, PeerStatistics
 from bmx7wg.core.views import Changes, PeerView
 
 from .daemon import Daemon
@@ -70,6 +70,17 @@ async def events_of(*changes: Changes, peers: tuple[PeerView, ...]) -> list[Even
 def test_counters_alone_send_nothing(daemon: Daemon, run_async) -> None:
     change = Changes(peers=(peer(1, rx_bytes=9, tx_bytes=9, last_handshake=9),))
     assert run_async(events_of(change, peers=(peer(1),))) == []
+
+
+def test_counters_are_shown_without_the_rest(daemon: Daemon, run_async) -> None:
+    async def look() -> None:
+        async with on_the_bus(peer(1, name="one")) as bus, await Client.connect() as client:
+            bus.publish(Changes(counted={node_id(1): PeerStatistics(7000, 8, 9)}))
+            shown = (await client.managed_objects())[peer_path(node_id(1))][PEER]
+            names = ("Name", "LastHandshake", "RxBytes", "TxBytes")
+            assert [shown[name] for name in names] == ["one", 7, 8, 9]
+
+    run_async(look())
 
 
 def test_the_same_again_sends_nothing(daemon: Daemon, run_async) -> None:

@@ -31,7 +31,7 @@ from bmx7wg.core.model import (
     Withdrawn,
 )
 from bmx7wg.core.settings import Settings
-from bmx7wg.core.views import Changes, DeviceView, ManagerView, PeerView
+from bmx7wg.core.views import Changes, DeviceView, ManagerView, PeerView, with_counters
 from bmx7wg.device.base import Device, DeviceError
 from bmx7wg.service import journal, keeper, repairs
 from bmx7wg.service.clock import Clock
@@ -101,6 +101,8 @@ class FakeBus:
             self.problems.append(self.manager.problems)
         self.device = changes.device or self.device
         self.peers.update({view.node_id: view for view in changes.peers})
+        for node_id, read in changes.counted.items():
+            self.peers[node_id] = with_counters(self.peers[node_id], read)
         for node_id in changes.gone:
             del self.peers[node_id]
 
