@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "bmx7wg"
 #: What a layer may import of our own; the modules at the root are the shared adapters.
 ALLOWED = {
     "core": {"core"},
-    "discovery": {"discovery", "core", "netlink", "rtnetlink"},
-    "device": {"device", "core", "netlink", "rtnetlink"},
+    "discovery": {"discovery", "core", "netlink", "rtnetlink", "sockets"},
+    "device": {"device", "core", "netlink", "rtnetlink", "sockets"},
     "bus": {"bus", "core", ""},  # the bus knows the service only as its own Controller protocol
     "service": {"service", "core", "discovery", "device", "bus", "configfiles", ""},
     "cli": {"cli", "core", "bus.client", "configfiles", ""},
@@ -23,6 +23,7 @@ ALLOWED = {
     "configfiles": {"core"},
     "rtnetlink": {"rtnetlink", "netlink"},
     "netlink": set(),
+    "sockets": {"core"},
     "__init__": set(),
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -45,12 +44,12 @@ from .forwarding import Forwarding
 from .links import Links, Standing, underlay_mtu
 from .lock import Lock
 from .paths import Paths
-from .probe import Prober, round_trip
+from .ports import free_port
+from .probe import Prober
 from .routes import Routes
 from .watch import Watch
 
 _LET_GO: Final = 0.5  # s for a killed process to let go of its port
-_STEP: Final = 0.002  # s
 
 _T = TypeVar("_T")
 
@@ -115,7 +114,7 @@ class WireGuardDevice:
         self._prober.send(address, self._index)
 
     async def measure(self, address: IPv6Address) -> float:
-        return await round_trip(address)
+        return await self._prober.measure(address, self._index)
 
     def watch(self, changed: Callable[[str], None]) -> None:
         self._watch = Watch(lambda: self._run(self._deviations), changed)
@@ -131,7 +130,7 @@ class WireGuardDevice:
             self._watch = None
         await self._run(self._close)
         self._thread.shutdown()
-        self._prober.close()
+        await self._prober.close()
         self._lock.close()
 
     async def _run(self, call: Callable[[], _T]) -> _T:
@@ -198,7 +197,7 @@ class WireGuardDevice:
         mtu = desired.mtu or underlay_mtu(underlay, self._path_mtu(desired, actual))
         # What worked on it and was killed may hold the port a little longer than its socket.
         patience = _LET_GO if self._port == desired.listen_port else 0.0
-        port = _free_port(desired.listen_port, actual.listen_port if actual else 0, patience)
+        port = free_port(desired.listen_port, actual.listen_port if actual else 0, patience)
         goal = replace(desired, mtu=mtu, listen_port=port)
 
         operations = plan(goal, actual, self._sent if actual else {}, time.time_ns(), self._alike)
@@ -375,31 +374,3 @@ def not_ours(link: Link) -> str:
 
 def _peer_name(key: bytes) -> str:
     return f"peer {key_text(key)}"
-
-
-def _free_port(wanted: int, present: int, patience: float = 0.0) -> int:
-    """The wanted UDP port; if another program has it, the present one or one that is free.
-
-    Asked here because wireguard-go, told a busy port, is left without any.
-    """
-    deadline = time.monotonic() + patience
-    while wanted != present and not _bindable(wanted):
-        if time.monotonic() >= deadline:
-            return present or _bindable(0)
-        time.sleep(_STEP)
-    return wanted
-
-
-def _bindable(port: int) -> int:
-    """The port, or for 0 a free one, if it can be bound on both families, else 0."""
-    with (
-        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four,
-    ):
-        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            six.bind(("::", port))
-            four.bind(("0.0.0.0", six.getsockname()[1]))
-        except OSError:
-            return 0
-        return int(six.getsockname()[1])

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from random import Random
 from typing import Final
 
+from .. import sockets
 from ..core.bucket import Bucket
 from ..core.config import LinkConfig
 from ..core.keys import SigningKey
@@ -72,7 +73,10 @@ class LinkSource:
     # -- what the service asks of it --------------------------------------------------------
 
     async def start(self) -> None:
-        await self._begin()
+        if sockets.allowed():
+            await self._begin()
+        else:  # who is asked for one takes longer than all the rest of a start
+            self._begin_again()
 
     def announce(self, announcement: Announcement) -> None:
         self._protocol.announce(announcement, time.monotonic())
@@ -82,6 +86,9 @@ class LinkSource:
         """A link knows no metric: the ways are one hop, and measured by who chooses."""
 
     async def resync(self) -> None:
+        if self._socket is None:
+            self._begin_again()  # and not beside one that is under way
+            return
         await self._begin()
         self._protocol.solicit(time.monotonic())
         self._turn()
@@ -108,7 +115,7 @@ class LinkSource:
         self._stop_watching()
         try:
             if self._socket is None:
-                self._socket = LinkSocket()
+                self._socket = LinkSocket(await sockets.open_socket(sockets.LINK))
                 loop.add_reader(self._socket, self._datagrams_came)
             # Events from now on wait in the socket until what they change has been read.
             events = self._events = Events(Group.LINK, Group.IPV6_ADDRESS)

@@ -29,15 +29,12 @@ class Datagram:
 
 
 class LinkSocket:
-    """All methods raise OSError; it is opened with the port, or not at all."""
+    """All methods raise OSError. *bound* is of the kind `sockets.LINK`, and closed if it fails."""
 
-    def __init__(self) -> None:
-        # Without SO_REUSEADDR: another process could take over the answers meant for us.
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    def __init__(self, bound: socket.socket) -> None:
+        self._socket = bound
         try:
-            self._socket.setblocking(False)
             for option, value in (
-                (socket.IPV6_V6ONLY, 1),
                 (_IPV6_MULTICAST_ALL, 0),  # only what this very socket has joined
                 (socket.IPV6_MULTICAST_LOOP, 0),
                 (socket.IPV6_MULTICAST_HOPS, HOP_LIMIT),
@@ -46,7 +43,6 @@ class LinkSocket:
                 (socket.IPV6_RECVHOPLIMIT, 1),
             ):
                 self._socket.setsockopt(socket.IPPROTO_IPV6, option, value)
-            self._socket.bind(("::", LINK_PORT))
         except OSError:
             self.close()
             raise
