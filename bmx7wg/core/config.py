@@ -43,7 +43,6 @@ class DeviceConfig:
 @dataclass(frozen=True)
 class Bmx7Config:
     runtime_dir: str = "/run/bmx7"
-    command: str = "bmx7"
 
 
 @dataclass(frozen=True)
@@ -103,12 +102,6 @@ def _path(text: str) -> str:
     return text
 
 
-def _command(text: str) -> str:
-    if not text:
-        raise ValueError("a command name or an absolute path")
-    return text
-
-
 def _own_address(text: str) -> Interface:
     try:
         interface = ip_interface(text)
@@ -136,7 +129,6 @@ KEYS: Final[Mapping[str, Check]] = {
     "discovery.source": Choice("auto", "bmx7", "link"),
     "discovery.grace": Number(0, 86400),
     "discovery.bmx7.runtime-dir": Text(_path),
-    "discovery.bmx7.command": Text(_command),
     "discovery.link.interfaces": ListOf(_pattern),
     "trust.accept": Choice("all", "listed"),
     "trust.nodes": ListOf(NodeId.parse),

@@ -16,7 +16,7 @@ from ..core.announcement import encode
 from ..core.backoff import Backoff
 from ..core.config import Bmx7Config
 from ..core.model import Announcement, Identified, Origin, SourceState, SourceStatus
-from .bmx7_command import CommandError, NoCommand, Unanswered
+from .bmx7_control import ControlError, Unanswered
 from .bmx7_daemon import Daemon, DaemonWatch
 from .bmx7_files import Paths
 from .bmx7_overview import look
@@ -45,13 +45,12 @@ class Bmx7Source:
     def __init__(
         self, *, config: Bmx7Config, observe: Observer, timings: Timings = Timings()
     ) -> None:
-        self._config = config
         self._observe = observe
         self._timings = timings
         self._paths = Paths(config.runtime_dir)
         self._book = PeerBook(grace=timings.grace, relearn=timings.relearn)
         self._received = Received(self._paths.received, self._book, self._unplaced)
-        self._publisher = Publisher(config, self._paths)
+        self._publisher = Publisher(self._paths)
         self._daemons = DaemonWatch(self._paths, self._doubt)
         self._watch: DirectoryWatch | None = None
         self._task: asyncio.Task[None] | None = None
@@ -64,7 +63,7 @@ class Bmx7Source:
         self._status = SourceStatus(Origin.BMX7, SourceState.STOPPED)
         self._watch_trouble = ""
         self._scan_trouble = ""
-        self._look_trouble: CommandError | None = None
+        self._look_trouble: ControlError | None = None
         self._publish_trouble: PublishError | None = None
         self._refresh = timings.refresh
         # What is to be done when (monotonic s), and how patiently it is repeated
@@ -212,7 +211,7 @@ class Bmx7Source:
         """Ask who we are, where the others are and how good the way is."""
         self._look_at = _NEVER
         overview, self._look_trouble = await look(
-            self._config, self._paths, self._book, limit=self._timings.command
+            self._paths, self._book, limit=self._timings.answer
         )
         self._looked_at = now = monotonic()
         # A file may be older than the daemon: it is believed only as long as we know nothing.
@@ -238,7 +237,7 @@ class Bmx7Source:
     async def _publish(self) -> None:
         self._publish_trouble = None
         try:
-            await self._publisher.publish(limit=self._timings.command)
+            await self._publisher.publish(limit=self._timings.answer)
         except PublishError as error:
             self._publish_trouble = error
             self._publish_at = monotonic() + self._publish_backoff()
@@ -269,8 +268,6 @@ class Bmx7Source:
             )
         if self._scan_trouble:
             return failed, self._scan_trouble
-        if isinstance(look_trouble, NoCommand):
-            return failed, str(look_trouble)
         if isinstance(look_trouble, Unanswered):
             return waiting, str(look_trouble)
         if publish_trouble is not None:

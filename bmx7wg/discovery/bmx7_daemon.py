@@ -84,12 +84,8 @@ class DaemonWatch:
         self._died()
 
 
-def is_listening(path: str) -> bool:
-    """Whether somebody answers at a UNIX stream socket; never waits."""
-    return _connect(path) in _LISTENING
-
-
 def _connect(path: str) -> int:
+    """The errno of a connection to a UNIX stream socket, 0 if somebody answers; never waits."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
         try:
             return sock.connect_ex(path)

@@ -1,4 +1,4 @@
-"""Asks bmx7 who is where: its command first, which is of the moment, else its json files."""
+"""Asks bmx7 who is where: the daemon first, which is of the moment, else its json files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import os
 from collections.abc import Iterable
 
-from ..core.config import Bmx7Config
 from ..core.identity import NodeId
-from .bmx7_command import CommandError, Refused, run
+from .bmx7_control import ControlError, Refused, ask
 from .bmx7_files import Paths, read_json
 from .bmx7_show import (
     SHOW,
@@ -24,19 +23,17 @@ _SLICE = 256  # files between two looks at the rest of the loop
 
 
 async def look(
-    config: Bmx7Config, paths: Paths, nodes: Iterable[NodeId], *, limit: float
-) -> tuple[Overview, CommandError | None]:
-    """What bmx7 knows of itself and at least of *nodes*, and why the command failed if it did.
+    paths: Paths, nodes: Iterable[NodeId], *, limit: float
+) -> tuple[Overview, ControlError | None]:
+    """What bmx7 knows of itself and at least of *nodes*, and why it did not answer if it did not.
 
     Without a running daemon the json files are what it last knew.
     """
     try:
-        overview = overview_of_tables(
-            await run(config.command, config.runtime_dir, *SHOW, limit=limit)
-        )
+        overview = overview_of_tables(await ask(paths.socket, *SHOW, limit=limit))
         if overview.own is None:
             raise Refused("bmx7 does not say which node it is.")
-    except CommandError as error:
+    except ControlError as error:
         return await _from_json(paths, nodes), error
     return overview, None
 

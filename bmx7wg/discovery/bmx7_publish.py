@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..core.config import Bmx7Config
-from .bmx7_command import CommandError, Refused, Unanswered, run
+from .bmx7_control import ControlError, Refused, Unanswered, ask
 from .bmx7_files import FILE, Paths, remove, write_atomically
 from .text import printable
 
@@ -24,8 +23,7 @@ class PublishError(Exception):
 class Publisher:
     """What we want to be announced, and whether bmx7 was told."""
 
-    def __init__(self, config: Bmx7Config, paths: Paths) -> None:
-        self._config = config
+    def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._payload: bytes | None = None
         self._written: bytes | None = None
@@ -68,7 +66,7 @@ class Publisher:
                     "bmx7 does not take the announcement; start it with plugin=bmx7_sms.so. "
                     f"{printable(str(error), 200)}"
                 ) from None
-            except CommandError as error:
+            except ControlError as error:
                 raise PublishError(str(error), passing=isinstance(error, Unanswered)) from None
             self._ordered = True
 
@@ -78,7 +76,7 @@ class Publisher:
         try:
             if self._ordered or os.path.lexists(file):
                 await self._order(f"syncSms=-{FILE}", limit)
-        except CommandError:
+        except ControlError:
             pass  # a bmx7 that is not there announces nothing
         try:
             remove(file)
@@ -87,9 +85,9 @@ class Publisher:
         self.forgotten()
 
     async def _order(self, word: str, limit: float) -> None:
-        await run(self._config.command, self._config.runtime_dir, word, limit=limit)
+        await ask(self._paths.socket, word, limit=limit)
 
 
-async def withdraw_left(config: Bmx7Config, *, limit: float) -> None:
+async def withdraw_left(runtime_dir: str, *, limit: float) -> None:
     """Take back what an earlier run has announced, if it did not do so itself."""
-    await Publisher(config, Paths(config.runtime_dir)).withdraw(limit=limit)
+    await Publisher(Paths(runtime_dir)).withdraw(limit=limit)

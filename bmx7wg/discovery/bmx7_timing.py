@@ -15,7 +15,7 @@ class Timings:
     follow: float = 5.0  # the same while gateways are chosen by it; bmx7 chooses in this rhythm
     gather: float = 0.05  # new nodes come in bursts: one question for all of them
     pause: float = 0.5  # at least, between two questions
-    command: float = 3.0  # a real bmx7 answers in 10 ms
+    answer: float = 3.0  # a real bmx7 answers in 10 ms
     settle: float = 2.0  # from bmx7's socket to its directories
     retry: float = 0.25  # the first repetition; each next one after twice the time
     retry_longest: float = 30.0

@@ -29,11 +29,11 @@ def remove(options: Namespace) -> int:
     except DeviceError as error:
         log.error("not removed: %s", error)
         return 1
-    bmx7 = _bmx7(options.config_dir)
-    if Path(bmx7.runtime_dir).is_dir():
+    runtime_dir = _bmx7(options.config_dir).runtime_dir
+    if Path(runtime_dir).is_dir():
         from ..discovery.bmx7_publish import withdraw_left
 
-        asyncio.run(withdraw_left(bmx7, limit=_LIMIT))
+        asyncio.run(withdraw_left(runtime_dir, limit=_LIMIT))
     return 0
 
 

@@ -46,7 +46,6 @@ source = "link"
 grace = 0
 [discovery.bmx7]
 runtime-dir = "/run/other"
-command = "/opt/bmx7"
 [discovery.link]
 interfaces = ["eth*", "!eth3"]
 [trust]

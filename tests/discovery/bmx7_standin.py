@@ -53,13 +53,13 @@ def command(arguments: list[str]) -> int:
                 file=sys.stderr,
             )
             return 1
-        sock.sendall(" ".join(arguments).encode() + b"\n")
+        sock.sendall(" ".join((*arguments, "#")).encode())
         answer = b""
         while data := sock.recv(65536):
             answer += data
-    status, _, text = answer.partition(b"\n")
+    text, end, _ = answer.partition(b"$")
     os.write(1, text)
-    return int(status or 1)
+    return 0 if end else 1
 
 
 if __name__ == "__main__" and sys.argv[1:2] == ["command"]:
@@ -310,14 +310,15 @@ class Daemon:
 
     async def _control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
-            line = (await reader.readline()).decode()
-            if line:
-                status, text = self._answer(line.split())
-                writer.write(f"{status}\n{text}".encode())
+            with contextlib.suppress(asyncio.IncompleteReadError):  # who only looks who is there
+                question = (await reader.readuntil(b"#")).decode()
+                done, text = self._answer(question.rstrip("#").split())
+                writer.write(f"{text}{'$' if done else ''}".encode())
                 await writer.drain()
         writer.close()
 
-    def _answer(self, words: list[str]) -> tuple[int, str]:
+    def _answer(self, words: list[str]) -> tuple[bool, str]:
+        """Whether all of it could be done, and what is printed."""
         text = ""
         for word in words:
             option, _, value = word.partition("=")
@@ -331,9 +332,9 @@ class Daemon:
             else:
                 said = None
             if said is None:
-                return 1, text + f"ERROR apply_stream_opts: invalid argument: {word}\n"
+                return False, text + f"ERROR apply_stream_opts: invalid argument: {word}\n"
             text += said
-        return 0, text
+        return True, text
 
     def _show(self, what: str) -> str | None:
         nodes = self.known.values()
@@ -343,8 +344,8 @@ class Daemon:
             "originators": (self.ORIGINATORS, map(self._originator, nodes)),
             "interfaces": (self.INTERFACES, self._interfaces()),
         }
-        if what not in tables:
-            return None
+        if what not in tables or what == "keys" and "no-keys" in self.plugins:
+            return None  # older ones have no table of keys
         columns, rows = tables[what]
         lines = [columns, *rows]
         widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]

@@ -45,7 +45,7 @@ from .waiting import until
 
 PACE = 0.04  # a node is learnt in 0.24 s, a killed one forgotten in 2.8
 QUICK = Timings(
-    grace=0.3, relearn=3.0, refresh=1.0, pause=0.05, command=1.0, settle=0.5, retry=0.05,
+    grace=0.3, relearn=3.0, refresh=1.0, pause=0.05, answer=1.0, settle=0.5, retry=0.05,
     retry_longest=0.3,
 )  # fmt: skip
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -66,7 +66,7 @@ def announcement(name: str, **members) -> Announcement:
 class Node:
     """A source, and what it said."""
 
-    def __init__(self, runtime: Path, command: str | Path, timings: Timings = QUICK) -> None:
+    def __init__(self, runtime: Path, timings: Timings = QUICK) -> None:
         self.said: list[Observation] = []
         self.peers: dict[NodeId, Announced] = {}
         self.metrics: dict[NodeId, PathMetric] = {}
@@ -76,7 +76,7 @@ class Node:
         self.runtime = runtime
         self.received = runtime / "sms" / "rcvdSms"
         self.sent = runtime / "sms" / "sendSms" / "bmx7-wg"
-        config = Bmx7Config(str(runtime), str(command))
+        config = Bmx7Config(str(runtime))
         self.source = Bmx7Source(config=config, observe=self._observe, timings=timings)
 
     def _observe(self, observation: Observation) -> None:
@@ -127,7 +127,7 @@ def mesh(tmp_path) -> Iterator[Mesh]:
 @contextlib.asynccontextmanager
 async def beside(mesh: Mesh, *names: str) -> AsyncIterator[list[Node]]:
     """Sources beside the nodes, announcing them."""
-    nodes = [Node(mesh.runtime(name), mesh.command) for name in names]
+    nodes = [Node(mesh.runtime(name)) for name in names]
     for name, node in zip(names, nodes):
         await node.source.start()
         node.source.announce(announcement(name))
@@ -178,8 +178,8 @@ def test_metrics_are_fresh_while_somebody_chooses_by_them(mesh, run_async):
     async def main() -> None:
         start(mesh, "n1", "n2")
         seldom = replace(QUICK, refresh=1000.0, follow=0.1)
-        node = Node(mesh.runtime("n1"), mesh.command, seldom)
-        other = Node(mesh.runtime("n2"), mesh.command)
+        node = Node(mesh.runtime("n1"), seldom)
+        other = Node(mesh.runtime("n2"))
         await node.source.start()
         await other.source.start()
         try:
@@ -214,24 +214,11 @@ def test_addresses_and_ports_are_read_and_not_assumed(mesh, run_async):
     run_async(main())
 
 
-@pytest.mark.parametrize("plugins", ["sms", "sms,json"])
-def test_it_works_without_the_json_plugin_and_without_the_table_of_keys(
-    mesh, tmp_path, run_async, plugins
-):
-    command = tmp_path / "old-bmx7"
-    if plugins == "sms":
-        command.symlink_to(mesh.command)
-    else:
-        command.write_text(
-            '#!/bin/sh\ncase "$*" in *show=keys*) echo "ERROR : --show keys Failed !"; exit 1;; '
-            f'esac\nexec {mesh.command} "$@"\n'
-        )
-        command.chmod(0o755)
-
+@pytest.mark.parametrize("plugins", ["sms", "sms,json,no-keys"])
+def test_it_works_without_the_json_plugin_and_without_the_table_of_keys(mesh, run_async, plugins):
     async def main() -> None:
         for name in ("n1", "n2", "n3"):
             mesh.start(name, plugins=plugins)
-        mesh.command = command
         async with beside(mesh, "n1", "n2", "n3") as (n1, _, n3):
             await n1.has("n2", "n3")
             await n3.has("n1", "n2")
@@ -249,7 +236,7 @@ def test_what_a_daemon_left_behind_still_says_who_is_there(tmp_path, run_async):
     (runtime / f"sms/rcvdSms/{other}:bmx7-wg").write_bytes(encode(announcement("n3")))
 
     async def main() -> None:
-        node = Node(runtime, "/nonexistent/bmx7")
+        node = Node(runtime)
         await node.source.start()
         await until(lambda: [str(i)[:8] for i in node.ids] == ["54BF9F23"], "who we are")
         await node.is_(SourceState.WAITING, "not running")
@@ -528,23 +515,10 @@ def test_bmx7_may_hang(mesh, run_async):
 # -- what is missing --------------------------------------------------------------------------
 
 
-def test_without_the_command(mesh, tmp_path, run_async):
-    async def main() -> None:
-        start(mesh, "n1", "n2")
-        real, mesh.command = mesh.command, tmp_path / "bmx7"
-        async with beside(mesh, "n1") as (n1,):
-            await n1.is_(SourceState.FAILED, f"The command {tmp_path / 'bmx7'} can't be run")
-            assert "[discovery.bmx7]" in n1.status.detail
-            mesh.command.symlink_to(real)
-            await n1.is_(SourceState.READY)
-
-    run_async(main())
-
-
 def test_a_directory_that_cannot_be_written(mesh, run_async):
     async def main() -> None:
         start(mesh, "n1")
-        node = Node(mesh.runtime("n1"), mesh.command)
+        node = Node(mesh.runtime("n1"))
         await until(node.sent.parent.exists, "the directory")
         blocked = node.sent.parent / ".bmx7-wg.new"
         blocked.mkdir()
@@ -559,7 +533,7 @@ def test_a_directory_that_cannot_be_written(mesh, run_async):
 def test_a_socket_that_is_not_for_us(mesh, run_async):
     async def main() -> None:
         start(mesh, "n1")
-        node = Node(mesh.runtime("n1"), mesh.command)
+        node = Node(mesh.runtime("n1"))
         await until((node.runtime / "json" / "status").exists, "bmx7")
         for directory in (node.runtime, *node.runtime.parents[:-1]):
             if directory.stat().st_uid == 0 and not directory.stat().st_mode & 0o001:
@@ -612,7 +586,7 @@ def test_rubbish_is_counted_and_stops_nothing(mesh, run_async, caplog):
 
     async def main() -> None:
         start(mesh, "n1")
-        node = Node(mesh.runtime("n1"), mesh.command)
+        node = Node(mesh.runtime("n1"))
         await until((node.runtime / "json" / "status").exists, "bmx7")
         write_rubbish(node.received)
         old = time.time() - 60
@@ -657,7 +631,7 @@ def test_half_a_file_is_waited_for(mesh, run_async):
 def test_files_may_vanish_between_listing_and_reading(mesh, run_async):
     async def main() -> None:
         start(mesh, "n1")
-        node = Node(mesh.runtime("n1"), mesh.command)
+        node = Node(mesh.runtime("n1"))
         await until((node.runtime / "json" / "status").exists, "bmx7")
         for number in range(600):
             node.echo(f"x{number}").write_bytes(encode(announcement("x")))
@@ -675,7 +649,7 @@ def test_files_may_vanish_between_listing_and_reading(mesh, run_async):
 def test_a_directory_full_of_rubbish_does_not_stall_the_loop(mesh, run_async):
     async def main() -> None:
         start(mesh, "n1")
-        node = Node(mesh.runtime("n1"), mesh.command)
+        node = Node(mesh.runtime("n1"))
         await until((node.runtime / "json" / "status").exists, "bmx7")
         for number in range(50_000):
             os.close(os.open(node.received / f"{number:056}x:bmx7-wg", os.O_CREAT))

@@ -160,7 +160,6 @@ LAN = """
 source = "bmx7"
 [discovery.bmx7]
 runtime-dir = "{runtime}"
-command = "{command}"
 [device]
 forward = true
 [[offer]]
@@ -218,7 +217,7 @@ def test_hosts_behind_the_ends_of_a_line_reach_each_other(
         hosts = {}
         for number, (name, node) in enumerate(mesh.nodes.items(), 1):
             bmx7.start(name)
-            config = LAN.format(number=number, runtime=bmx7.runtime(name), command=bmx7.command)
+            config = LAN.format(number=number, runtime=bmx7.runtime(name))
             node.configure(config)
             if number in (1, 4):
                 hosts[number] = host_behind(node, number)

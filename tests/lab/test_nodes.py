@@ -281,7 +281,7 @@ def test_bmx7_tells_of_nodes_beyond_the_link(make_mesh: MakeMesh, tmp_path: Path
             bmx7.start(name)
             node.configure(
                 f'[discovery]\nsource = "bmx7"\n[discovery.bmx7]\n'
-                f'runtime-dir = "{bmx7.runtime(name)}"\ncommand = "{bmx7.command}"\n'
+                f'runtime-dir = "{bmx7.runtime(name)}"\n'
             )
         mesh.start()
         for name, node in mesh.nodes.items():
