@@ -29,6 +29,8 @@ SERVICE_FILES = {
     "usr/lib/systemd/network/00-bmx7-wg.network",
     "usr/lib/systemd/system/bmx7-wg-device.service",
     "usr/lib/systemd/system/bmx7-wg-forwarding.service",
+    "usr/lib/systemd/system/bmx7-wg-sockets.socket",
+    "usr/lib/systemd/system/bmx7-wg-sockets@.service",
     "usr/lib/systemd/system/bmx7-wg-userspace@.service",
     "usr/lib/systemd/system/bmx7-wg.service",
     "usr/lib/tmpfiles.d/bmx7-wg.conf",
@@ -43,6 +45,8 @@ SERVICE_FILES = {
     "usr/share/man/man5/org.bmx7.WireGuard1.5.gz",
     "usr/share/man/man8/bmx7-wg-device.service.8.gz",
     "usr/share/man/man8/bmx7-wg-forwarding.service.8.gz",
+    "usr/share/man/man8/bmx7-wg-sockets.socket.8.gz",
+    "usr/share/man/man8/bmx7-wg-sockets@.service.8.gz",
     "usr/share/man/man8/bmx7-wg-userspace@.service.8.gz",
     "usr/share/man/man8/bmx7-wg.service.8.gz",
     "usr/share/man/man8/bmx7-wgd.8.gz",
@@ -163,7 +167,7 @@ def test_each_thing_has_its_page() -> None:
 
 
 def test_units_name_pages_that_are_there() -> None:
-    for path in sorted((TREE / "systemd").glob("*.service")):
+    for path in sorted((TREE / "systemd").glob("*.s[eo]*")):
         documentation = re.findall(r"man:(\S+)\((\d)\)", path.read_text())
         assert documentation, path
         for page, section in documentation:
