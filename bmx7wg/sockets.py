@@ -1,8 +1,7 @@
 """The sockets of the Internet, also where a sandbox lets the service make none.
 
-`open_socket` makes one, or asks for it at bmx7-wg-sockets.socket. Run as a program, by that unit
-and for each socket anew, this module is who is asked: it makes one of those below on its standard
-input and ends. It imports little, for somebody waits.
+`open_socket` makes one, or asks for it at a socket of systemd's, which then runs this module as a
+program: it hands one socket over at its standard input and ends. It imports little: somebody waits.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Final
 from .core.limits import LINK_PORT
 
 UNIT: Final = "bmx7-wg-sockets.socket"
-PATH: Final = "/run/bmx7-wg-sockets"  # of systemd/bmx7-wg-sockets.socket
+PATH: Final = "/run/bmx7-wg-sockets"
 
 LINK: Final = "link"  # bound to the port of the link protocol
 PROBE: Final = "probe"  # for echo requests, or for datagrams
@@ -41,7 +40,7 @@ def _link() -> socket.socket:
 
 
 def _probe() -> socket.socket:
-    """ICMPv6 or, where groups of this user may not have it (ping_group_range in icmp(7)), UDP."""
+    """ICMPv6 or, where this user's groups may not (ping_group_range in icmp(7)), UDP."""
     with suppress(PermissionError):
         return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6)
     return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -51,7 +50,7 @@ _KINDS: Final[dict[str, Callable[[], socket.socket]]] = {LINK: _link, PROBE: _pr
 
 
 def allowed() -> bool:
-    """Whether this process may make them itself (RestrictAddressFamilies= in systemd.exec(5))."""
+    """Whether this process may make them itself (RestrictAddressFamilies=)."""
     try:
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close()
     except OSError as error:
@@ -67,7 +66,7 @@ def make(kind: str) -> socket.socket:
 
 
 async def open_socket(kind: str) -> socket.socket:
-    """The same, and asked for if it has to be; OSError also if nobody answers."""
+    """The same, asked for if need be; OSError also if nobody answers."""
     return make(kind) if allowed() else await _ask(kind)
 
 

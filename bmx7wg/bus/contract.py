@@ -1,8 +1,7 @@
 """The contract as the program reads it: interfaces, methods and properties from the XML.
 
 ``org.bmx7.WireGuard1.xml`` is a link to the file in ``dbus/`` and is installed beside this
-module: what is served can't differ from what the program was written for. What other programs
-find in /usr/share/dbus-1/interfaces is a copy.
+module: what is served can't differ from what the program was written for.
 """
 
 from __future__ import annotations

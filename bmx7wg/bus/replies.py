@@ -1,4 +1,4 @@
-"""What calls have in common: reading the arguments, and telling of failures."""
+"""What calls have in common: arguments, and how failures are told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``bmx7-wg config check`` and ``config show``: the same reading as the service's, without it."""
+"""``bmx7-wg config check`` and ``show``: the same reading as the service's, without it."""
 
 from __future__ import annotations
 

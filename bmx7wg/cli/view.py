@@ -1,8 +1,8 @@
 """What the service shows on the bus, as values of our own.
 
 The service may be newer or older than this program: a property that is missing or has another
-type reads as empty, and unknown words pass through. JSON is the properties as they came, so
-that it has the names and values of the bus (dbus/org.bmx7.WireGuard1.xml) and no others.
+type reads as empty, and unknown words pass through. JSON is the properties as they came,
+with the names and values of the bus (dbus/org.bmx7.WireGuard1.xml) and no others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Bounds and timings of the protocol, each with its unit and its reason.
 
-Everything that a neighbour can make grow has its bound here (design.md 3).
+Everything that a neighbour can make grow has its bound here.
 """
 
 from typing import Final

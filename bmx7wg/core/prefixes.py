@@ -1,4 +1,4 @@
-"""Prefixes that people write, and those that are never carried between peers."""
+"""Prefixes that people write, and those never carried between peers."""
 
 from __future__ import annotations
 

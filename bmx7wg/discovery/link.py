@@ -75,7 +75,7 @@ class LinkSource:
     async def start(self) -> None:
         if sockets.allowed():
             await self._begin()
-        else:  # who is asked for one takes longer than all the rest of a start
+        else:  # to be given a socket takes longer than all the rest
             self._begin_again()
 
     def announce(self, announcement: Announcement) -> None:
@@ -87,7 +87,7 @@ class LinkSource:
 
     async def resync(self) -> None:
         if self._socket is None:
-            self._begin_again()  # and not beside one that is under way
+            self._begin_again()
             return
         await self._begin()
         self._protocol.solicit(time.monotonic())

@@ -35,18 +35,49 @@ JOBS = [
         done
         systemctl stop bmx7-wg
         if ip link show dev wgBmx7; then exit 1; fi
+        systemctl start bmx7-wg
         echo reached the end
         """,
         timeout=240,
     ),
     Job(
-        "2-mesh",
-        # The autopkgtest that needs a machine: two namespaces with a bus and a service each.
-        "systemctl start bmx7-wg && cd /tree && exec debian/tests/wireguard",
+        "2-neighbour",
+        # What the unit may not do with sockets of its own, the kernel does with its: a node on a
+        # link is found and pinged. The first ping shows that this kernel heeds IPAddressDeny=.
+        f"""
+        set -eux
+        ip link set lo up
+        ping -6 -c 1 ::1
+        if systemd-run --quiet --wait --property=IPAddressDeny=any ping -6 -c 1 -W 5 ::1
+        then exit 1; fi
+        test "$(systemctl show -P IPAddressDeny bmx7-wg)" = "0.0.0.0/0 ::/0"
+        trap 'bmx7-wg-lab down' EXIT
+        bmx7-wg-lab up --nodes 1
+        bmx7-wg-lab exec n1 -- ip link add veth0 type veth peer name veth0 netns $$
+        bmx7-wg-lab exec n1 -- ip link set veth0 up
+        ip link set veth0 up
+        address="busctl get-property {NAME} {PATH}/device {NAME}.Device Addresses"
+        ours=$($address | cut -d'"' -f2)
+        theirs=$(bmx7-wg-lab exec n1 -- $address | cut -d'"' -f2)
+        tries=0
+        until ping -6 -c 1 -W 2 ${{theirs%/*}}; do
+            tries=$((tries + 1))
+            test $tries -lt 30
+        done
+        bmx7-wg-lab exec n1 -- ping -6 -c 3 -W 5 ${{ours%/*}}
+        bmx7-wg probe n1
+        systemctl --no-legend list-units 'bmx7-wg-sockets*'
+        """,
         timeout=480,
     ),
     Job(
-        "3-device",
+        "3-mesh",
+        # The autopkgtest that needs a machine: two namespaces with a bus and a service each.
+        "cd /tree && exec debian/tests/wireguard",
+        timeout=480,
+    ),
+    Job(
+        "4-device",
         "cd /tree && exec python3 -m pytest -p tests.skips -p no:cacheprovider -m kernel"
         " tests/device",
         timeout=1200,
@@ -89,12 +120,18 @@ def test_the_service_runs_in_its_sandbox(run: Run) -> None:
     assert output.rstrip().endswith("reached the end")
 
 
+def test_the_service_and_a_neighbour_find_and_ping_each_other(run: Run) -> None:
+    output = succeeded(run, "2-neighbour")
+    assert " 3 received, 0% packet loss" in output
+    assert "n1 answers in " in output
+
+
 def test_two_nodes_find_and_ping_each_other(run: Run) -> None:
-    assert succeeded(run, "2-mesh").count(" 0% packet loss") == 2
+    assert succeeded(run, "3-mesh").count(" 0% packet loss") == 2
 
 
 def test_the_tests_of_the_device_pass(run: Run) -> None:
-    output = succeeded(run, "3-device")
+    output = succeeded(run, "4-device")
     print(output)
     assert " passed" in output
     assert "skipped" not in output
