@@ -78,27 +78,25 @@ async def _ask(kind: str) -> socket.socket:
         try:
             asking.connect(PATH)
             asking.send(kind.encode())
+            loop.add_reader(asking, came.set)
+            try:
+                async with asyncio.timeout(_LIMIT):
+                    await came.wait()
+            finally:
+                loop.remove_reader(asking)
+            answer, descriptors, _, _ = socket.recv_fds(asking, _STATUS.size, 1)
+            if not answer:
+                raise ConnectionResetError(errno.ECONNRESET, "no answer")
         except OSError as error:
-            what = f"{UNIT} can't be asked: {error.strerror}; systemctl start {UNIT}"
-            raise OSError(error.errno, what) from None
-        loop.add_reader(asking, came.set)
-        try:
-            async with asyncio.timeout(_LIMIT):
-                await came.wait()
-        except TimeoutError:
-            raise OSError(errno.ETIMEDOUT, f"{UNIT} gave no answer in {_LIMIT:g} s") from None
-        finally:
-            loop.remove_reader(asking)
-        answer, descriptors, _, _ = socket.recv_fds(asking, _STATUS.size, 1)
-    if descriptors:
-        os.set_inheritable(descriptors[0], False)
-        made = socket.socket(fileno=descriptors[0])
-        made.setblocking(False)
-        return made
-    if len(answer) != _STATUS.size:
-        raise OSError(errno.ECONNRESET, f"{UNIT} gave no answer; see the journal")
-    (code,) = _STATUS.unpack(answer)
-    raise OSError(code, os.strerror(code))
+            code, what = error.errno or errno.ETIMEDOUT, error.strerror or "no answer"
+            raise OSError(code, f"{UNIT}: {what}; systemctl restart {UNIT}") from None
+    if not descriptors:
+        (code,) = _STATUS.unpack(answer)
+        raise OSError(code, os.strerror(code))
+    os.set_inheritable(descriptors[0], False)
+    made = socket.socket(fileno=descriptors[0])
+    made.setblocking(False)
+    return made
 
 
 def serve(asked: socket.socket) -> None:
