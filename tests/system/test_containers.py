@@ -35,7 +35,7 @@ Pair = tuple[Container, Container]
 EXPOSURE = {
     "bmx7-wg": 1.4,
     "bmx7-wg-device": 1.4,
-    "bmx7-wg-sockets@any": 1.1,
+    "bmx7-wg-sockets@any": 1.3,
     "bmx7-wg-userspace@wgBmx7": 1.8,
 }
 SOCKETS = "bmx7-wg-sockets.socket"
