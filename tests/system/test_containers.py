@@ -191,6 +191,7 @@ def test_a_killed_service_comes_back(pair: Pair) -> None:
     pair[0].wait(
         "systemctl is-active bmx7-wg && test $(systemctl show -P MainPID bmx7-wg)" f" != {before}"
     )
+    pair[0].wait(f"{STATE} | grep running")
     connect(*pair)
 
 
