@@ -53,7 +53,8 @@ JOBS = [
         systemctl show -P IPAddressDeny bmx7-wg | grep -F ::/0 | grep -F 0.0.0.0/0
         trap 'bmx7-wg-lab down' EXIT
         bmx7-wg-lab up --nodes 1
-        bmx7-wg-lab exec n1 -- ip link add veth0 type veth peer name veth0 netns $$
+        load='from bmx7wg.lab.state import load; print(load("default").machine("n1").pid)'
+        ip link add veth0 type veth peer name veth0 netns $(python3 -c "$load")
         bmx7-wg-lab exec n1 -- ip link set veth0 up
         ip link set veth0 up
         address="busctl get-property {NAME} {PATH}/device {NAME}.Device Addresses"
