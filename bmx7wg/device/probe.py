@@ -49,7 +49,10 @@ class Prober:
         self._opening: asyncio.Task[None] | None = None
         if sockets.allowed():
             self._use(sockets.make(sockets.PROBE))
-        else:
+
+    def open(self) -> None:
+        """Ask for a socket, if there is none and nobody has asked; what is sent waits for it."""
+        if self._socket is None and self._opening is None:
             self._opening = asyncio.get_running_loop().create_task(self._open())
 
     def send(self, address: IPv6Address, index: int) -> None:

@@ -97,6 +97,7 @@ class WireGuardDevice:
     async def apply(self, desired: DesiredDevice) -> Applied:
         moved = self._watch.moved if self._watch is not None else None
         applied, pulse = await self._run(lambda: self._apply(desired, moved))
+        self._prober.open()  # not before: who makes it would slow down the start
         if self._watch is not None:
             self._watch.tables = frozenset(route.table for route in desired.routes)
             self._watch.settled(applied.index, pulse)

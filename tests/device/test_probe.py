@@ -114,6 +114,7 @@ def test_what_is_sent_before_there_is_a_socket_is_sent_then(
     async def main():
         before = seen()
         probes = prober()
+        probes.open()
         probes.send(ADDRESS, index)
         measured = asyncio.create_task(probes.measure(ADDRESS, index))
         await until(lambda: caplog.records, "that there is none")
