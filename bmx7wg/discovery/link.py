@@ -75,7 +75,8 @@ class LinkSource:
     async def start(self) -> None:
         if sockets.allowed():
             await self._begin()
-        else:  # to be given a socket takes longer than all the rest
+        else:  # to be given a socket takes a while, and nobody need wait for it
+            self._tell(SourceState.WAITING)
             self._begin_again()
 
     def announce(self, announcement: Announcement) -> None:
