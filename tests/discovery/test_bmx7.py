@@ -489,6 +489,8 @@ def test_directories_may_be_made_anew(mesh, run_async):
 
 
 def test_bmx7_may_hang(mesh, run_async):
+    mesh.pace = 0.06  # it may hang for 2 s, and forgets nobody meanwhile
+
     async def main() -> None:
         start(mesh, "n1", "n2")
         async with beside(mesh, "n1", "n2") as (n1, n2):
