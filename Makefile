@@ -45,7 +45,7 @@ if (($${#missing[@]})); then \
 fi
 endef
 
-.PHONY: help demo check check-quick bench deb repo stdeb man completion deps clean
+.PHONY: help demo check check-quick bench deb repo stdeb man deps clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -106,14 +106,6 @@ build/man/org.bmx7.WireGuard1.5: docs/bus-manual docs/org.bmx7.WireGuard1.5.in \
 	$< >$@.rst
 	$(call manpage,$@.rst)
 	rm $@.rst
-
-completion: build/completion/bash/bmx7-wg build/completion/fish/bmx7-wg.fish \
-	build/completion/zsh/_bmx7-wg ## the completion of the shells, in build/completion/
-
-build/completion/%: $(wildcard bmx7wg/cli/*.py)
-	@mkdir -p $(@D)
-	python3 -B -X utf8 -c 'from bmx7wg.cli.main import main; main()' \
-		completion $(notdir $(@D)) >$@
 
 deps: ## install from Debian what all the others need
 	$(call install,$(BUILD) $(RUN) $(CHECK) $(BOOT) $(REPO) $(STDEB))

@@ -1,4 +1,4 @@
-"""The values that pass between the rooms of the house: frozen, without behaviour of their own.
+"""The values that pass between the rooms: frozen, without behaviour of their own.
 
 Observations go in (from discovery), a desired device comes out (to the device); what people see is
 in views.py. Keys are raw bytes here; text is made where a person reads it.
@@ -35,7 +35,7 @@ class Origin(StrEnum):
 
 
 class PeerState(StrEnum):
-    """design.md 4; the transitions between them are in states.py."""
+    """The transitions between them are in states.py."""
 
     DISCOVERED = "discovered"
     CONFIGURED = "configured"

@@ -252,10 +252,6 @@ class Networks:
         """What goes through this peer."""
         return frozenset(self._by_node.get(node_id, ()))
 
-    def kept_for(self, key: bytes) -> frozenset[Network]:
-        """What stays with an adopted peer whose node was not heard of yet, by its public key."""
-        return self.carried_by(NodeId.of_public_key(key))
-
     def routes(self) -> tuple[DesiredRoute, ...]:
         """A route for each prefix that is carried, in each table that it is wanted in."""
         routes = [

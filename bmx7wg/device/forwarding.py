@@ -17,7 +17,6 @@ UNIT: Final = "bmx7-wg-forwarding.service"
 #: There while the unit is active: its RuntimeDirectory, with what it changed.
 MEMORY: Final = Path("/run/bmx7-wg-forwarding")
 
-_VERSIONS: Final = frozenset((4, 6))
 _SWITCHES: Final = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
 
 
@@ -38,7 +37,7 @@ class Unit:
     def switch(self, on: bool) -> None:
         if on != MEMORY.is_dir():
             (units.start if on else units.stop)(UNIT)
-        elif on and not self._route.forwarding() >= _VERSIONS:
+        elif on and self._route.forwarding() != {4, 6}:
             units.reload(UNIT)
 
 

@@ -1,7 +1,7 @@
 """The small files that bmx7 floods: where they are, and how they are read and written.
 
-Their content is signed by the node that wrote them, but the directory is no safe place for
-all that: anything may lie in it, and it may vanish or change at any moment.
+Their content is signed by the node that wrote them, but anything may lie in the directory,
+and vanish or change at any moment.
 """
 
 from __future__ import annotations

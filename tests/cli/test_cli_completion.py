@@ -22,7 +22,8 @@ from bmx7wg.cli.states import STATES
 
 from .conftest import DEADLINE, run
 
-SHELLS = ("bash", "zsh", "fish")
+INSTALLED = Path(__file__).resolve().parents[2] / "completion"
+SHELLS = {"bash": "bmx7-wg", "zsh": "_bmx7-wg", "fish": "bmx7-wg.fish"}
 NODES = ("n2", "n10", "m1")
 PREFIXES = ("10.3.0.0/24", "fd00::/8", "fd00:1::/32", "2001:db8::/32")
 Complete = Callable[[str], set[str]]
@@ -31,14 +32,16 @@ Complete = Callable[[str], set[str]]
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home with the scripts in it and, in bin/, the program that they ask for nodes."""
-    for shell in SHELLS:
-        (tmp_path / shell).write_text(run("completion", shell).out)
+    for shell, installed in SHELLS.items():
+        (tmp_path / shell).write_text((INSTALLED / shell / installed).read_text())
+        (tmp_path / f"{shell}.made").write_text(run("completion", shell).out)
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "bmx7-wg"
     nodes = "".join(f"{node}\\tconnected\\n" for node in NODES)
     prefixes = "".join(f"{prefix}\\tnetwork\\n" for prefix in PREFIXES)
     program.write_text(
-        '#!/bin/sh\n[ "$1" = completion-words ] || exit 1\n'
+        f'#!/bin/sh\n[ "$1" = completion ] && exec cat "{tmp_path}/$2.made"\n'
+        '[ "$1" = completion-words ] || exit 1\n'
         f'case $2 in networks|search|withdraw|forget) printf "{prefixes}" ;; '
         f'*) printf "{nodes}" ;; esac\n'
     )
@@ -182,7 +185,8 @@ def test_options_and_their_values(complete: Complete) -> None:
 def test_bash_expands_nothing(home: Path) -> None:
     complete = in_bash(home)
     (home / "bin" / "bmx7-wg").write_text(
-        "#!/bin/sh\necho '$(touch broken)' '`touch broken`' '*'\n"
+        f'#!/bin/sh\n[ "$1" = completion ] && exec cat "{home}/$2.made"\n'
+        "echo '$(touch broken)' '`touch broken`' '*'\n"
     )
     assert complete("bmx7-wg peer ") == {"$(touch", "broken)", "`touch", "broken`", "*"}
     assert not (home / "broken").exists()
