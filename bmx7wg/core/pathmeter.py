@@ -123,7 +123,12 @@ class PathMeter:
         return path is not None and path.answered and not path.failed
 
     def news(self) -> dict[NodeId, int]:
-        """The metrics, in bit/s, that are worth telling since the last call."""
+        """The metrics, in bit/s, that are worth telling since the last call.
+
+        None while one in use is not measured: it would be left for the first who is.
+        """
+        if any(path.in_use and _is_open(path) for path in self._paths.values()):
+            return {}
         found = {}
         for node_id, path in self._paths.items():
             metric = _metric(path)
@@ -139,6 +144,11 @@ class PathMeter:
         if path.in_use:
             return IN_USE
         return max(STANDING_BY, len(self._paths) / PROBES_PER_SECOND)
+
+
+def _is_open(path: _Path) -> bool:
+    """Whether nobody knows yet what this way is worth."""
+    return path.round_trip is None and not path.failed
 
 
 def _metric(path: _Path) -> int:

@@ -93,6 +93,24 @@ def test_noise_is_no_news() -> None:
     assert world.metrics == {}
 
 
+def test_nobody_is_better_than_one_in_use_that_is_not_measured_yet() -> None:
+    world = World()
+    world.round_trips[A] = None
+    world.meter.follow({A: True, B: False}, world.now)
+    world.run(LOST_IN_A_ROW * PATIENCE - 1)
+    assert world.metrics == {}
+    world.run(2)
+    assert world.meter.failed(A) and world.metrics.keys() == {B}
+
+    world = World()
+    world.round_trips[A] = PATIENCE / 2
+    world.meter.follow({A: True, B: False}, world.now)
+    world.run(PATIENCE * 0.9)
+    assert world.metrics == {}
+    world.run(PATIENCE)
+    assert world.metrics.keys() == {A, B}
+
+
 def test_a_single_loss_is_less_than_the_hysteresis() -> None:
     world = World()
     world.meter.follow({A: True}, world.now)
