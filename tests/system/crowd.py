@@ -15,6 +15,7 @@ import sys
 import time
 from ipaddress import IPv6Address
 
+from bmx7wg import sockets
 from bmx7wg.core import announcement, linkframe
 from bmx7wg.core.identity import NodeId
 from bmx7wg.core.keys import SigningKey
@@ -49,7 +50,7 @@ def frame(number: int, *, leave: bool) -> bytes:
 def main(interface: str, verb: str, first: int, last: int) -> None:
     index = socket.if_nametoindex(interface)
     group = IPv6Address(LINK_GROUP)
-    link = LinkSocket()
+    link = LinkSocket(sockets.make(sockets.LINK))
     begun = time.monotonic()
     for sent, number in enumerate(range(first, last)):
         time.sleep(max(0.0, begun + sent / RATE - time.monotonic()))
