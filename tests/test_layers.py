@@ -15,14 +15,15 @@ PACKAGE = Path(__file__).resolve().parent.parent / "bmx7wg"
 ALLOWED = {
     "core": {"core"},
     "discovery": {"discovery", "core", "netlink", "rtnetlink", "sockets"},
-    "device": {"device", "core", "netlink", "rtnetlink", "sockets"},
+    "device": {"device", "core", "netlink", "ports", "rtnetlink", "sockets"},
     "bus": {"bus", "core", ""},  # the bus knows the service only as its own Controller protocol
     "service": {"service", "core", "discovery", "device", "bus", "configfiles", ""},
-    "cli": {"cli", "core", "bus.client", "configfiles", ""},
+    "cli": {"cli", "core", "bus.client", "configfiles", "ports", ""},
     "lab": {"lab", "core", "netlink", "rtnetlink", ""},
     "configfiles": {"core"},
     "rtnetlink": {"rtnetlink", "netlink"},
     "netlink": set(),
+    "ports": set(),
     "sockets": {"core"},
     "__init__": set(),
 }

@@ -18,6 +18,7 @@ from typing import Final
 from ..core.config import Config
 from ..core.limits import LINK_GROUP, LINK_PORT
 from ..core.model import Network
+from ..ports import taken_ports
 
 # linux/if.h
 _IFF_UP: Final = 0x1
@@ -99,20 +100,10 @@ def _kernel_wireguard(root: Path) -> str:
     return ""
 
 
-def ports_in_use(root: Path) -> set[int]:
-    """The UDP ports that are bound in this network namespace, by whomever (proc_net_udp)."""
-    ports = set()
-    for name in ("udp", "udp6"):
-        for line in content(root / "proc/net" / name).splitlines()[1:]:
-            local = line.split()[1]
-            ports.add(int(local.rpartition(":")[2], 16))
-    return ports
-
-
 def free_port(root: Path, config: Config) -> Check:
     """For a service that does not run: will it get its port?"""
     port, name = config.device.port, config.device.name
-    if port not in ports_in_use(root):
+    if port not in taken_ports(root / "proc/net"):
         return ok("port", f"UDP port {port} is free")
     if (root / "sys/class/net" / name).exists():
         return ok("port", f"UDP port {port} is in use; {name} is still there")

@@ -37,6 +37,7 @@ from ..core.operations import (
 )
 from ..core.plan import plan
 from ..core.planpeers import Alike, PeerOperation, RemovePeer, SetPeer
+from ..ports import free_port
 from ..rtnetlink import Link, Rtnetlink
 from .backend import Backend, is_marked, is_ours
 from .base import DeviceError
@@ -44,7 +45,6 @@ from .forwarding import Forwarding
 from .links import Links, Standing, underlay_mtu
 from .lock import Lock
 from .paths import Paths
-from .ports import free_port
 from .probe import Prober
 from .routes import Routes
 from .watch import Watch

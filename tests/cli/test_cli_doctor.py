@@ -19,6 +19,7 @@ from bmx7wg.cli.output import NotRunning, Output
 from bmx7wg.cli.terminal import Terminal
 from bmx7wg.core.config import Bmx7Config, Config, DeviceConfig, DiscoveryConfig, TrustConfig
 from bmx7wg.core.model import PeerState
+from bmx7wg.ports import taken_ports
 
 from .conftest import Service, run
 from .made_up import device, manager, network, peer, peers, silent, snapshot
@@ -95,7 +96,7 @@ UDP6 = f"  sl  local_address\n  2: {'0' * 32}:1885 {'0' * 32}:0000 07\n"
 
 def test_the_port_before_the_start(tmp_path: Path) -> None:
     machine(tmp_path, {"proc/net/udp": UDP, "proc/net/udp6": UDP6})
-    assert checks.ports_in_use(tmp_path) == {53, 6277}
+    assert taken_ports(tmp_path / "proc/net") == {53, 6277}
     taken = checks.free_port(tmp_path, Config())
     assert taken.result is Result.WARN and "6277" in taken.remedy
     assert checks.free_port(tmp_path, Config(device=DeviceConfig(port=6300))).result is Result.OK

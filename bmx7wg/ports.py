@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 from typing import Final
 
-# This thread's network namespace, and its own part of /proc: the sandbox shows no other.
-_TABLES: Final = ("/proc/thread-self/net/udp", "/proc/thread-self/net/udp6")
+# Of this thread's network namespace, and its own part of /proc: the sandbox shows no other.
+_OURS: Final = Path("/proc/thread-self/net")
 _FREE: Final = range(49152, 65536)  # RFC 6335 6: for whoever wants any
 _STEP: Final = 0.002  # s
 
@@ -26,13 +28,12 @@ def free_port(wanted: int, present: int, patience: float = 0.0) -> int:
     return wanted
 
 
-def taken_ports() -> frozenset[int]:
+def taken_ports(tables: Path = _OURS) -> frozenset[int]:
     """The local ports of all UDP sockets, also those of the kernel's own WireGuard (proc(5))."""
     taken: set[int] = set()
-    for table in _TABLES:
-        with suppress(FileNotFoundError), open(table, "rb") as lines:  # a kernel without IPv6
-            next(lines)
-            for line in lines:
+    for name in ("udp", "udp6"):
+        with suppress(FileNotFoundError), open(tables / name, "rb") as lines:  # or without IPv6
+            for line in islice(lines, 1, None):
                 local = line.split(None, 2)[1]  # ADDRESS:PORT, hexadecimal
                 taken.add(int(local.rpartition(b":")[2], 16))
     return frozenset(taken)
