@@ -24,12 +24,13 @@ class Watch:
     """Events say only *that* something changed; *compare* then looks at what it is like now.
 
     So our own changes, which make events too, need no bookkeeping: there is no difference, and
-    nothing is said. The same difference is said once until `settled` is called.
+    nothing is said. The same difference is said once until `settled` is called. *compare* is told
+    whether the process that works on the device has ended.
     """
 
     def __init__(
         self,
-        compare: Callable[[], Awaitable[list[str]]],
+        compare: Callable[[bool], Awaitable[list[str]]],
         changed: Callable[[str], None],
     ) -> None:
         #: Where the device was moved to, until it is settled again; see `rtnetlink.Event`.
@@ -41,6 +42,7 @@ class Watch:
         self._index = 0
         self._said: set[str] = set()
         self._pulse: int | None = None
+        self._ended = False
         self._task: asyncio.Task[None] | None = None
         self._again = False
         self._loop = asyncio.get_running_loop()
@@ -54,6 +56,7 @@ class Watch:
         self._said.clear()
         self._forget_pulse()
         self._pulse = pulse
+        self._ended = False
         if pulse is not None:
             self._loop.add_reader(pulse, self._on_death)
 
@@ -90,7 +93,8 @@ class Watch:
 
     def _on_death(self) -> None:
         self._forget_pulse()
-        self._changed("wireguard-go has ended")
+        self._ended = True
+        self._look()
 
     def _forget_pulse(self) -> None:
         if self._pulse is not None:
@@ -108,10 +112,14 @@ class Watch:
         self._again = True
         while self._again:
             self._again = False
+            ended = self._ended
             try:
-                sentences = await self._compare()
+                sentences = await self._compare(ended)
             except DeviceError as error:
                 sentences = [str(error)]
+            if ended and not self._ended:  # another works on the device meanwhile
+                self._again = True
+                continue
             for sentence in sentences:
                 if sentence not in self._said:
                     self._said.add(sentence)

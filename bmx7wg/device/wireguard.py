@@ -118,7 +118,7 @@ class WireGuardDevice:
         return await self._prober.measure(address, self._index)
 
     def watch(self, changed: Callable[[str], None]) -> None:
-        self._watch = Watch(lambda: self._run(self._deviations), changed)
+        self._watch = Watch(lambda ended: self._run(lambda: self._deviations(ended)), changed)
 
     async def remove(self) -> None:
         if self._watch is not None:
@@ -329,10 +329,13 @@ class WireGuardDevice:
             raise DeviceError(f"{self._name} went away while it was made")
         self._index = link.index
 
-    def _deviations(self) -> list[str]:
+    def _deviations(self, ended: bool) -> list[str]:
+        """What others changed; *ended* is whether wireguard-go has."""
         if self._standing is None or self._wanted is None:
             return []
         links = list(self._links.deviations(self._standing, self._wanted))
+        if ended and self._route.link(self._standing.index) is not None:  # it ends with its link
+            links.append("wireguard-go has ended")
         # What was done to the link took routes along.
         found = links or list(self._routes.deviations(self._name, self._standing.index))
         for version in sorted(self._forwarded - self._route.forwarding()):

@@ -389,6 +389,7 @@ def test_what_others_do_is_noticed_and_put_right(scene, away, what):
         left.exec("sh", "-c", command.replace("$DEVICE", left.name).replace("elsewhere", away))
         expected = sentence.replace("$DEVICE", left.name)
         await until(lambda: any(expected in said for said in left.sentences), expected)
+        assert "wireguard-go has ended" not in left.sentences, "with its link it does"
 
         applied = await left.applied(right.as_peer(right.endpoint("global", left)))
         assert applied.writes > 0 and applied.failures == ()
