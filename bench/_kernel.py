@@ -31,6 +31,7 @@ DEVICE = "wgbench"
 UNDERLAY = "eth0"
 MANY, MORE = 1000, 5000
 CHANGED = 0.02  # of the peers, when some are
+SETTLE = 0.5  # s, in which the kernel frees the peers that were removed
 
 Results = dict[str, list[float]]
 
@@ -54,15 +55,15 @@ async def compare(runs: int) -> Results:
         directory = Path(name)
         device = await open_device("kernel", DEVICE)
         cases = Cases(device, directory, MANY, "1000")
-        for _ in range(runs):
-            await cases.set(results)
+        for turn in range(runs):
+            await cases.set(results, turn)
             await cases.same(results)
             await cases.reconcile(results)
             await cases.statistics(results)
         await cases.down(results)
         many = Cases(device, directory, MORE, "5000")
-        for _ in range(runs):
-            await many.set(results)
+        for turn in range(runs):
+            await many.set(results, turn)
         await device.remove()
         await device.close()
     return results
@@ -82,12 +83,16 @@ class Cases:
         self.files["full"].write_text(configuration(self.full))
         self.files["other"].write_text(configuration(self.other))
 
-    async def set(self, results: Results) -> None:
-        """All peers into an empty device."""
-        await self.device.apply(self.empty)
-        await self.take(results, "wg set", self.tool("setconf", "full"))
-        await self.device.apply(self.empty)
-        await self.take(results, "set", lambda: self.apply(self.full, self.size))
+    async def set(self, results: Results, turn: int) -> None:
+        """All peers into an empty device; who comes first takes turns."""
+        cases: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("wg set", self.tool("setconf", "full")),
+            ("set", lambda: self.apply(self.full, self.size)),
+        ]
+        for name, case in cases if turn % 2 else reversed(cases):
+            await self.device.apply(self.empty)
+            await asyncio.sleep(SETTLE)
+            await self.take(results, name, case)
 
     async def same(self, results: Results) -> None:
         """Nothing to do, as seen by a service that was here before, and by one that was not."""

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .nodes import DEADLINE, Node, kernel_has_wireguard, plug_in, run
+from .nodes import DEADLINE, Node, ip_batch, kernel_has_wireguard, plug_in
 
 NUMBERS = itertools.count()
 
@@ -33,17 +33,16 @@ def nodes(backend):
     left = Node(f"l{os.getpid()}n{number}", 1, backend)
     right = Node(f"r{os.getpid()}n{number}", 2, backend)
     try:
-        for node in (left, right):
-            run("ip", "netns", "add", node.name)
+        ip_batch(*(f"netns add {node.name}" for node in (left, right)))
         plug_in(left, right)
         yield left, right
     finally:
         for node in (left, right):
-            # With its link, wireguard-go ends.
-            node.ip("link", "delete", "dev", node.name, check=False)
-            run("ip", "netns", "delete", node.name, check=False)
+            if backend == "userspace":  # with its link, wireguard-go ends
+                node.ip("link", "delete", "dev", node.name, check=False)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"/var/run/wireguard/{node.name}.sock")
+        ip_batch(*(f"netns delete {node.name}" for node in (left, right)), check=False)
         deadline = time.monotonic() + DEADLINE
         with contextlib.suppress(ChildProcessError):
             while time.monotonic() < deadline:  # a wireguard-go whose device was closed

@@ -25,7 +25,8 @@ EVENTS = {
     "kill9": f"before=$({_PID}); kill -9 $before; {_OTHER}; {_BACK}",
     "upgrade": f"apt-get -qq install bmx7-wg; {_BACK}",
     "reload": f"systemctl reload bmx7-wg; {_BACK}",
-    "bus": f"systemctl restart dbus; {_BACK}",
+    # logind of Debian 13 does not find back to a new bus, and apt waits 25 s for it each time.
+    "bus": f"systemctl restart dbus; {_BACK}; systemctl try-restart systemd-logind",
     # Some seconds more, in which a peer that is taken for lost would be taken away.
     "bmx7": f"systemctl restart bmx7; until {bmx7.THERE.heard()}; do sleep 0.1; done; sleep 4",
     "networkd": "systemctl restart systemd-networkd; networkctl --no-legend list | grep wgBmx7",

@@ -20,6 +20,9 @@ DISK_SIZE = "3G"  # sparse
 RESULTS_SIZE = 16 * 1024 * 1024  # bytes
 MEMORY_MB = 1024
 
+# To keep processes from each other's secrets takes a tenth of the emulated processor.
+CHEAPER = "mitigations=off"
+
 # Leaves output and exit status of each job, and the journal, on the second disk.
 RUNNER = """\
 #!/bin/sh
@@ -110,7 +113,7 @@ def boot(root: Path, jobs: list[Job], directory: Path) -> Run:
                 *("-drive", f"file={results},if=virtio,format=raw,cache=unsafe"),
                 *("-kernel", str(_newest(root, "vmlinuz-*"))),
                 *("-initrd", str(_newest(root, "initrd.img-*"))),
-                *("-append", "root=/dev/vda rw console=ttyS0 panic=-1 quiet"),
+                *("-append", f"root=/dev/vda rw console=ttyS0 panic=-1 quiet {CHEAPER}"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,
