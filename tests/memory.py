@@ -34,6 +34,7 @@ from bmx7wg.core.operations import (
     SetUp,
 )
 from bmx7wg.core.plan import plan
+from bmx7wg.core.planmemory import Memory
 from bmx7wg.core.planpeers import PeerOperation, RemovePeer, SetPeer
 from bmx7wg.device.base import DeviceError
 
@@ -55,21 +56,24 @@ class InMemoryDevice:
         self.actual: ActualDevice | None = None
         self.error = ""
         self.now = 0  # wall time, ns
-        self._sent: dict[bytes, Endpoint] = {}
+        self._memory = Memory()
         self._changed: Callable[[str], None] | None = None
 
     async def apply(self, desired: DesiredDevice) -> Applied:
         self._check()
         desired = replace(desired, mtu=desired.mtu or _UNDERLAY_MTU - 80)
-        operations = plan(desired, self.actual, self._sent, self.now)
+        operations = plan(desired, self.actual, self.now, self._memory)
         actual = self.actual
+        found = actual.peers if actual else {}
         for operation in operations:
             actual = after(actual, operation)
             self.log.append(str(operation))
         assert actual is not None
         self.actual = actual
-        self._sent = {k: p.endpoint for k, p in desired.peers.items() if p.endpoint is not None}
-        added = frozenset(o.public_key for o in operations if isinstance(o, SetPeer) and o.new)
+        changed = [o for o in operations if isinstance(o, SetPeer)]
+        told = {o.public_key: o.endpoint for o in changed if o.endpoint is not None}
+        self._memory.settled(desired.peers, found, told)
+        added = frozenset(o.public_key for o in changed if o.new)
         return Applied(
             index=actual.index,
             listen_port=actual.listen_port,
@@ -102,7 +106,7 @@ class InMemoryDevice:
         if self.actual:
             self.log.append(f"remove {self.actual.name}")
         self.actual = None
-        self._sent.clear()
+        self._memory.forget()
 
     async def close(self) -> None:
         self.log.append("close")

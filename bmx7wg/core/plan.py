@@ -7,11 +7,11 @@ nobody else takes it. A route comes after the allowed IP that it leads to, and g
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
-from .model import ActualDevice, DesiredDevice, DesiredRoute, Endpoint, Interface
+from .model import ActualDevice, DesiredDevice, DesiredRoute, Interface
 from .operations import (
     AddAddress,
     AddRoute,
@@ -29,7 +29,8 @@ from .operations import (
     SetMtu,
     SetUp,
 )
-from .planpeers import Alike, PeerOperation, RemovePeer, changed, plan_peers
+from .planmemory import Memory
+from .planpeers import PeerOperation, RemovePeer, changed, plan_peers
 
 _NO_KEY: Final = bytes(32)
 _IPV6_METRIC: Final = 1024
@@ -38,21 +39,18 @@ _IPV6_METRIC: Final = 1024
 def plan(
     desired: DesiredDevice,
     actual: ActualDevice | None,
-    sent: Mapping[bytes, Endpoint],
     now: int,
-    alike: Alike | None = None,
+    memory: Memory,
 ) -> tuple[Operation, ...]:
     """The operations that lead from *actual* to *desired*; none if it is there already.
 
-    *sent* are the endpoints last given to the device by this process, by public key; *now* is
-    wall time in ns, as the handshakes in *actual* are. *alike* is a memory for the next plan of the
-    same device (planpeers.py). An MTU of 0 is left alone.
+    *now* is wall time in ns, as the handshakes in *actual* are. *memory* is that of this device; it
+    is to be told what became of the plan. An MTU of 0 is left alone.
     """
     peers = actual.peers if actual else {}
     operations: list[Operation] = []
     operations += _device(desired, actual)
-    memory = {} if alike is None else alike
-    changes = tuple(plan_peers(desired.peers, peers, sent, now, memory))
+    changes = tuple(plan_peers(desired.peers, peers, now, memory))
     operations += (change for change in changes if not _takes(change))
     extra = _extra_addresses(desired, actual) if actual else ()
     operations += map(RemoveAddress, extra)

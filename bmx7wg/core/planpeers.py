@@ -9,18 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from .identity import key_text
-from .limits import CONNECTED_FOR
 from .model import ActualPeer, DesiredPeer, Endpoint, Network
+from .planmemory import Memory
 
 _T = TypeVar("_T")
-
-_NANOSECONDS: Final = 1_000_000_000
-
-#: Pairs that were found alike, by public key.
-Alike = dict[bytes, tuple[DesiredPeer, ActualPeer]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,15 +68,14 @@ PeerOperation = SetPeer | RemovePeer
 def plan_peers(
     desired: Mapping[bytes, DesiredPeer],
     actual: Mapping[bytes, ActualPeer],
-    sent: Mapping[bytes, Endpoint],
     now: int,
-    alike: Alike,
+    memory: Memory,
 ) -> Iterator[PeerOperation]:
     """The operations on peers, in an order in which no network is without a peer.
 
-    *alike* is brought up to date; the rest is as `plan.plan` has it.
+    What is alike in *memory* is brought up to date; the rest is as `plan.plan` has it.
     """
-    unlike = _unlike(desired, actual, sent, alike)
+    unlike = _unlike(desired, actual, memory)
     gone = actual.keys() - desired.keys()
     present = [key for key in unlike if key in actual]
     # Nobody else takes or holds a network that is on the move.
@@ -107,11 +101,10 @@ def plan_peers(
                 allowed_ips=missing,
             )
         else:
-            told = needs_endpoint(peer, before, sent.get(key), now)
             change = SetPeer(
                 public_key=key,
                 preshared_key=changed(peer.preshared_key, before.preshared_key),
-                endpoint=peer.endpoint if told else None,
+                endpoint=peer.endpoint if memory.must_tell(peer, before, now) else None,
                 keepalive=changed(peer.keepalive, before.keepalive),
                 allowed_ips=missing,
             )
@@ -130,23 +123,6 @@ def plan_peers(
             yield RemovePeer(key)
 
 
-def needs_endpoint(peer: DesiredPeer, actual: ActualPeer, sent: Endpoint | None, now: int) -> bool:
-    """Whether the device has to be told the endpoint of a peer that it has.
-
-    Peers roam and WireGuard follows them, so what it has learnt is only overruled when there is
-    something newer: an endpoint that differs from the one that we gave it, or, for a peer that
-    we found in the device, no handshake within 180 s. wireguard-go does not tell the scope of a
-    link-local address; then it may be the right one, and the same rule decides.
-    """
-    if peer.endpoint is None or peer.endpoint == actual.endpoint:
-        return False
-    if actual.endpoint is None:
-        return True
-    if sent is not None:
-        return peer.endpoint != sent
-    return now - actual.last_handshake > CONNECTED_FOR * _NANOSECONDS
-
-
 def changed(wanted: _T, present: _T) -> _T | None:
     return wanted if wanted != present else None
 
@@ -154,17 +130,16 @@ def changed(wanted: _T, present: _T) -> _T | None:
 def _unlike(
     desired: Mapping[bytes, DesiredPeer],
     actual: Mapping[bytes, ActualPeer],
-    sent: Mapping[bytes, Endpoint],
-    alike: Alike,
+    memory: Memory,
 ) -> list[bytes]:
     """The keys of the wanted peers that the device does not have as they should be."""
-    found = []
+    found, alike = [], memory.alike
     for key, peer in desired.items():
         before = actual.get(key)
         pair = alike.get(key)
         if pair is not None and pair[0] is peer and pair[1] is before:
             continue
-        if before is not None and _are_alike(peer, before, sent.get(key)):
+        if before is not None and memory.are_alike(peer, before):
             alike[key] = peer, before
         else:
             alike.pop(key, None)
@@ -172,22 +147,6 @@ def _unlike(
     for key in alike.keys() - desired.keys():
         del alike[key]
     return found
-
-
-def _are_alike(peer: DesiredPeer, actual: ActualPeer, sent: Endpoint | None) -> bool:
-    """Whether there is nothing to tell, now and later: so nothing that depends on the time."""
-    return (
-        peer.preshared_key == actual.preshared_key
-        and peer.keepalive == actual.keepalive
-        and (
-            peer.endpoint in (None, actual.endpoint)
-            or (peer.endpoint == sent and actual.endpoint is not None)
-        )
-        and (
-            peer.allowed_ips == actual.allowed_ips
-            or set(peer.allowed_ips) == set(actual.allowed_ips)
-        )
-    )
 
 
 def _former_key(

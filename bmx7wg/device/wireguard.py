@@ -14,15 +14,7 @@ from ipaddress import IPv6Address
 from typing import Final, TypeVar
 
 from ..core.identity import key_text
-from ..core.model import (
-    ActualDevice,
-    ActualPeer,
-    Applied,
-    DesiredDevice,
-    Endpoint,
-    Failure,
-    PeerStatistics,
-)
+from ..core.model import ActualDevice, Applied, DesiredDevice, Failure, PeerStatistics
 from ..core.operations import (
     AddRoute,
     AddRule,
@@ -36,7 +28,8 @@ from ..core.operations import (
     SetDevice,
 )
 from ..core.plan import plan
-from ..core.planpeers import Alike, PeerOperation, RemovePeer, SetPeer
+from ..core.planmemory import Memory
+from ..core.planpeers import PeerOperation, RemovePeer, SetPeer
 from ..ports import free_port
 from ..rtnetlink import Link, Rtnetlink
 from .backend import Backend, is_marked, is_ours
@@ -83,8 +76,7 @@ class WireGuardDevice:
         self._forwarding = forwarding
         self._index = 0
         self._port = 0  # that was reached last
-        self._sent: dict[bytes, Endpoint] = {}
-        self._alike: Alike = {}
+        self._memory = Memory()
         self._wanted: DesiredDevice | None = None
         self._standing: Standing | None = None
         self._forwarded: frozenset[int] = frozenset()
@@ -194,6 +186,7 @@ class WireGuardDevice:
             self._abandon(moved)
         if actual is None:
             self._routes.remove(keep=desired)
+            self._memory.forget()
         underlay = self._links.underlay(desired, actual.index if actual else 0)
         mtu = desired.mtu or underlay_mtu(underlay, self._path_mtu(desired, actual))
         # What worked on it and was killed may hold the port a little longer than its socket.
@@ -201,7 +194,7 @@ class WireGuardDevice:
         port = free_port(desired.listen_port, actual.listen_port if actual else 0, patience)
         goal = replace(desired, mtu=mtu, listen_port=port)
 
-        operations = plan(goal, actual, self._sent if actual else {}, time.time_ns(), self._alike)
+        operations = plan(goal, actual, time.time_ns(), self._memory)
         failures = self._carry_out(operations) + self._forward(desired.forward)
         self._port = port
         if port != desired.listen_port:
@@ -218,7 +211,7 @@ class WireGuardDevice:
         found = actual.peers if actual else {}
         added = frozenset(operation.public_key for operation in done if operation.new)
         told = {o.public_key: o.endpoint for o in done if o.endpoint is not None}
-        self._remember_endpoints(desired, found, told)
+        self._memory.settled(desired.peers, found, told)
         self._routes.settle(desired, failures)
         self._wanted = replace(desired, peers={})
         self._standing = Standing(desired.name, self._index, mtu, desired.addresses, underlay)
@@ -246,22 +239,6 @@ class WireGuardDevice:
             own=self._index,
             now=time.monotonic(),
         )
-
-    def _remember_endpoints(
-        self,
-        desired: DesiredDevice,
-        found: Mapping[bytes, ActualPeer],
-        told: dict[bytes, Endpoint],
-    ) -> None:
-        """What the device knows from us; not what it was left to know better when adopted."""
-        same = {
-            key: peer.endpoint
-            for key, peer in desired.peers.items()
-            if peer.endpoint is not None
-            and (key in self._alike or (key in found and found[key].endpoint == peer.endpoint))
-        }
-        known = {key: endpoint for key, endpoint in self._sent.items() if key in found}
-        self._sent = known | same | told
 
     def _carry_out(self, operations: Sequence[Operation]) -> list[Failure]:
         """In order; peers in a row all at once, and routes, so that they can be batched."""
@@ -359,7 +336,7 @@ class WireGuardDevice:
         if link is not None and self._is_ours(link):
             self._backend.remove(link.index)
         self._standing = None
-        self._sent.clear()
+        self._memory.forget()
         self._index = 0
         self._forwarding.switch(False)
 

@@ -26,6 +26,7 @@ from bmx7wg.core.model import (
     Endpoint,
 )
 from bmx7wg.core.plan import plan
+from bmx7wg.core.planmemory import Memory
 
 from ..memory import after, in_order
 
@@ -77,11 +78,11 @@ def carried_out(operations, device=None):
 
 
 def standing(*peers, **changes):
-    return carried_out(plan(wanted(*peers, **changes), None, {}, NOW))
+    return carried_out(plan(wanted(*peers, **changes), None, NOW, Memory()))
 
 
 def lines(desired, actual, sent=None, now=NOW):
-    return [str(operation) for operation in plan(desired, actual, sent or {}, now)]
+    return [str(operation) for operation in plan(desired, actual, now, Memory(sent))]
 
 
 def told(peers):
@@ -114,14 +115,14 @@ def test_an_endpoint_that_is_told_without_its_scope_is_compared_once():
     actual = standing(there)
     (found,) = actual.peers.values()
     scopeless = replace(found, endpoint=link_local(1, 0))
-    actual, alike = replace(actual, peers={found.public_key: scopeless}), {}
-    sent = told([there])
+    actual = replace(actual, peers={found.public_key: scopeless})
+    memory = Memory(told([there]))
     for later in (0, 1000 * SECOND):
-        assert plan(wanted(there), actual, sent, NOW + later, alike) == ()
-        assert alike == {there.public_key: (there, scopeless)}
+        assert plan(wanted(there), actual, NOW + later, memory) == ()
+        assert memory.alike == {there.public_key: (there, scopeless)}
     moved = peer(1, endpoint=link_local(1, 4))
-    (change,) = plan(wanted(moved), actual, sent, NOW, alike)
-    assert change.endpoint == moved.endpoint and not alike
+    (change,) = plan(wanted(moved), actual, NOW, memory)
+    assert change.endpoint == moved.endpoint and not memory.alike
 
 
 def test_added_before_removed():
@@ -160,7 +161,7 @@ def test_a_route_comes_after_and_goes_before_the_allowed_ip_it_leads_to():
         "add route 10.1.0.0/16 table 77 metric 1024",
         "add rule IPv4 pref 30077 not fwmark 0x6277 lookup 77",
     ]
-    there = carried_out(plan(carrying, bare, {}, NOW), bare)
+    there = carried_out(plan(carrying, bare, NOW, Memory()), bare)
     assert lines(wanted(peer(1)), there, told([peer(1)])) == [
         "remove rule IPv4 pref 30077 not fwmark 0x6277 lookup 77",
         "remove route 10.1.0.0/16 table 77 metric 1024",
@@ -341,6 +342,24 @@ class TestEndpoint:
         device = standing(peer(1, endpoint=endpoint(77)))
         assert lines(wanted(peer(1)), device) == expected, "never a handshake"
 
+    def test_what_is_announced_anew_is_newer_than_what_it_learnt_by_itself(self):
+        """Adopted, or made without an endpoint: it was never told one, and works."""
+        memory, device = Memory(), self.roamed(1)
+        for _ in range(2):
+            assert plan(wanted(peer(1)), device, NOW, memory) == ()
+            memory.settled(wanted(peer(1)).peers, device.peers, {})
+        moved = wanted(peer(1, endpoint=endpoint(1, port=7000)))
+        (change,) = plan(moved, device, NOW, memory)
+        assert str(change) == f"change peer {A}: endpoint [2001:db8::1]:7000"
+        memory.settled(moved.peers, device.peers, {key(1): change.endpoint})
+        assert plan(moved, device, NOW, memory) == (), "it roams again"
+
+    def test_what_was_weighed_is_told_when_it_does_not_work_any_more(self):
+        memory = Memory()
+        assert plan(wanted(peer(1)), self.roamed(1), NOW, memory) == ()
+        memory.settled(wanted(peer(1)).peers, self.roamed(1).peers, {})
+        assert len(plan(wanted(peer(1)), self.roamed(181), NOW, memory)) == 1
+
     def test_an_interface_made_anew_has_another_scope(self):
         before, behind = peer(1, endpoint=link_local(1, 3)), peer(1, endpoint=link_local(1, 4))
         assert lines(wanted(behind), standing(before), told([before])) == [
@@ -356,7 +375,9 @@ class TestEndpoint:
 
 def test_no_secret_in_text_or_representation():
     secret, shared = b"\x18" + b"S" * 30 + b"\x41", b"P" * 32
-    operations = plan(wanted(peer(1, preshared_key=shared), private_key=secret), None, {}, NOW)
+    operations = plan(
+        wanted(peer(1, preshared_key=shared), private_key=secret), None, NOW, Memory()
+    )
     text = "".join(str(o) + repr(o) for o in operations)
     for value in (secret, shared):
         assert key_text(value) not in text and repr(value)[2:-1] not in text
@@ -450,10 +471,10 @@ def desired_devices(draw):
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(desired_devices(), st.none() | actual_devices())
 def test_the_plan_reaches_the_goal_and_then_is_empty(desired, actual):
-    reached = carried_out(plan(desired, actual, {}, NOW), actual)
+    reached = carried_out(plan(desired, actual, NOW, Memory()), actual)
     sent = told(p for p in desired.peers.values() if p.endpoint)
 
-    assert plan(desired, reached, sent, NOW) == ()
+    assert plan(desired, reached, NOW, Memory(sent)) == ()
     assert reached.up
     for name in ("name", "private_key", "listen_port", "firewall_mark", "mtu"):
         assert getattr(reached, name) == getattr(desired, name)
@@ -478,7 +499,7 @@ def test_no_network_that_stays_is_ever_without_a_peer(desired, actual):
 
     stays = routed(actual) & routed(desired)
     device = actual
-    for operation in plan(desired, actual, {}, NOW):
+    for operation in plan(desired, actual, NOW, Memory()):
         device = after(device, operation)
         assert stays <= routed(device), str(operation)
 
@@ -487,7 +508,7 @@ def test_no_network_that_stays_is_ever_without_a_peer(desired, actual):
 @given(desired_devices(), actual_devices())
 def test_no_route_ever_leads_to_nobody(desired, actual):
     device = actual
-    for operation in plan(desired, actual, {}, NOW):
+    for operation in plan(desired, actual, NOW, Memory()):
         device = after(device, operation)
         carried = {network for p in device.peers.values() for network in p.allowed_ips}
         assert {route.prefix for route in device.routes} <= carried, str(operation)
