@@ -13,9 +13,11 @@ import pytest
 from ..built import package
 from . import roots
 from .guests import NAME, PATH, SUITES, machine_root
+from .loss import EVENTS, OTHER_NODE, STREAM, results, streams
 from .machine import Job, Run, boot, prepare
 
 TESTS = ("tests", "debian/tests")
+EVENTFUL = ("restart", "kill9", "reload", "bus")  # bench/loss has them all
 
 JOBS = [
     Job(
@@ -83,6 +85,7 @@ JOBS = [
         " tests/device",
         timeout=1200,
     ),
+    Job("5-loss", OTHER_NODE + streams({name: EVENTS[name] for name in EVENTFUL}, {}), timeout=600),
 ]
 
 
@@ -101,6 +104,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         for part in TESTS:
             shutil.copytree(roots.TREE / part, root / "tree" / part)
         shutil.copy(roots.TREE / "setup.cfg", root / "tree")
+        shutil.copy(STREAM, root / "root")
         prepare(root, JOBS)
         yield boot(root, JOBS, directory)
 
@@ -136,3 +140,12 @@ def test_the_tests_of_the_device_pass(run: Run) -> None:
     print(output)
     assert " passed" in output
     assert "skipped" not in output
+
+
+def test_no_packet_is_lost(run: Run) -> None:
+    found = results(succeeded(run, "5-loss"))
+    print(found)
+    assert found.keys() == set(EVENTFUL)
+    for event, result in found.items():
+        assert (result["lost"], result["refused"]) == (0, 0), (event, result)
+        assert result["sent"] >= 500
