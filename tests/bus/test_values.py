@@ -91,7 +91,7 @@ def bodies(draw: Any) -> tuple[str, list[Any], list[Any], list[Any]]:
     return "".join(signature), ours, theirs, back
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(bodies())
 def test_bytes_are_those_of_the_library(body: tuple[str, list[Any], list[Any], list[Any]]) -> None:
     signature, ours, theirs, back = body
@@ -100,7 +100,7 @@ def test_bytes_are_those_of_the_library(body: tuple[str, list[Any], list[Any], l
     assert unmarshal(signature, data) == back
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(bodies(), st.integers(0, 7), st.integers(1, 2**32 - 1))
 def test_messages_are_those_of_the_library(
     body: tuple[str, list[Any], list[Any], list[Any]], flags: int, serial: int

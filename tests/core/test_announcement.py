@@ -120,7 +120,7 @@ members = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(members)
 def test_whatever_is_said_is_taken_or_refused(said: dict[str, Any]) -> None:
     try:
@@ -131,7 +131,7 @@ def test_whatever_is_said_is_taken_or_refused(said: dict[str, Any]) -> None:
         assert isinstance(decoded, Incompatible) or decode(encode(decoded)) == decoded
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200))
 def test_whatever_arrives_is_taken_or_refused(payload: bytes) -> None:
     try:

@@ -235,7 +235,7 @@ def test_a_wrong_clock_does_no_harm(error: int) -> None:
 # -- bad links ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(2, 6),
@@ -693,7 +693,7 @@ def test_max_peers_is_what_the_design_says() -> None:
     assert MAX_PEERS == 10_000
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(

@@ -468,7 +468,7 @@ def desired_devices(draw):
     )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(desired_devices(), st.none() | actual_devices())
 def test_the_plan_reaches_the_goal_and_then_is_empty(desired, actual):
     reached = carried_out(plan(desired, actual, NOW, Memory()), actual)
@@ -491,7 +491,7 @@ def test_the_plan_reaches_the_goal_and_then_is_empty(desired, actual):
         assert wish.endpoint is None or got.endpoint == wish.endpoint
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(desired_devices(), actual_devices())
 def test_no_network_that_stays_is_ever_without_a_peer(desired, actual):
     def routed(device):
@@ -504,7 +504,7 @@ def test_no_network_that_stays_is_ever_without_a_peer(desired, actual):
         assert stays <= routed(device), str(operation)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(desired_devices(), actual_devices())
 def test_no_route_ever_leads_to_nobody(desired, actual):
     device = actual

@@ -84,7 +84,7 @@ def test_the_order_of_attributes_means_nothing():
     assert list(Reader().device([HEAD + nest(8, *turned)]).peers.values()) == SHOWN
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_a_dump_may_be_cut_anywhere(seed):
     """At any peer, and within a peer's allowed IPs."""

@@ -141,7 +141,7 @@ def test_a_long_list_goes_on_in_the_next_message():
     assert sum(len(list(attributes(peer.get(9, b"")))) for peer in peers) == 1000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 400)), max_size=60))
 def test_messages_are_bounded_and_keep_the_order(shape):
     operations = [
