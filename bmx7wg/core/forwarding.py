@@ -16,14 +16,10 @@ def not_forwarded(
     Our *own* addresses on the device, which are offered too, are reached without.
     """
     reached = {ip_network(interface.ip) for interface in own}
+    beyond = [offer.prefix for offer in offers if offer.prefix not in reached]
     sentences = []
-    for version in sorted({offer.prefix.version for offer in offers}.difference(forwarded)):
-        prefixes = [
-            offer.prefix
-            for offer in offers
-            if offer.prefix.version == version and offer.prefix not in reached
-        ]
-        if prefixes:
-            more = f" and {len(prefixes) - 1} more" if len(prefixes) > 1 else ""
-            sentences.append(f"offers {prefixes[0]}{more} but IPv{version} is not forwarded")
+    for version in sorted({prefix.version for prefix in beyond}.difference(forwarded)):
+        first, *others = (prefix for prefix in beyond if prefix.version == version)
+        more = f" and {len(others)} more" if others else ""
+        sentences.append(f"offers {first}{more} but IPv{version} is not forwarded")
     return "; ".join(sentences)

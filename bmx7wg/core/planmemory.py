@@ -23,7 +23,7 @@ class Memory:
     def __init__(self, told: Mapping[bytes, Endpoint] | None = None) -> None:
         self.told = dict(told or {})
         self._weighed: dict[bytes, Endpoint] = {}
-        #: Pairs of a wanted and an actual peer that were found alike, by public key.
+        #: Wanted and actual peers that were found alike: nothing to do while both are the same.
         self.alike: dict[bytes, tuple[DesiredPeer, ActualPeer]] = {}
 
     def forget(self) -> None:
@@ -79,9 +79,7 @@ class Memory:
             and peer.keepalive == actual.keepalive
             and (
                 peer.endpoint in (None, actual.endpoint)
-                or (
-                    peer.endpoint == self.told.get(peer.public_key) and actual.endpoint is not None
-                )
+                or (peer.endpoint == self.told.get(peer.public_key) and actual.endpoint is not None)
             )
             and (
                 peer.allowed_ips == actual.allowed_ips

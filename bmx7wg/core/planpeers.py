@@ -1,8 +1,7 @@
 """The part of the plan that is about peers (plan.py): what to tell the device of each.
 
-A device of thousands of peers is compared whenever one of them changes. So a pair of a wanted and
-an actual peer that was found alike is not looked into again while both are the same objects, and
-who owns which network is worked out for those alone that are not as they should be.
+A device of thousands of peers is compared whenever one of them changes. So what was found alike is
+not looked into again (planmemory.py), nor who owns its networks.
 """
 
 from __future__ import annotations
