@@ -47,11 +47,8 @@ class Memory:
             if key in self.alike or (key in found and found[key].endpoint == endpoint)
         }
         self.told = kept | same | dict(told)
-        self._weighed = {
-            key: endpoint
-            for key, endpoint in announced.items()
-            if key in found and key not in self.told
-        }
+        for key in [k for k in self._weighed if k in self.told or k not in announced]:
+            del self._weighed[key]
 
     def must_tell(self, peer: DesiredPeer, actual: ActualPeer, now: int) -> bool:
         """Whether the device has to be told the endpoint of a peer that it has; *now* in ns.
@@ -68,7 +65,7 @@ class Memory:
         told = self.told.get(peer.public_key)
         if told is not None:
             return peer.endpoint != told
-        if peer.endpoint != self._weighed.get(peer.public_key, peer.endpoint):
+        if peer.endpoint != self._weighed.setdefault(peer.public_key, peer.endpoint):
             return True
         return now - actual.last_handshake > CONNECTED_FOR * _NANOSECONDS
 
