@@ -97,10 +97,16 @@ class Userspace:
     def _wait_until_it_listens(self) -> None:
         """Until it has seen that the link is up: packets sent before are lost."""
         deadline = time.monotonic() + START
-        while self._get().listen_port == 0:
+        while not self._listens():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{PROGRAM} does not begin to work on {self._device}")
             time.sleep(STEP)
+
+    def _listens(self) -> bool:
+        try:
+            return self._get().listen_port != 0
+        except (ConnectionError, FileNotFoundError):
+            return False  # the socket was that of one that was killed and is not all gone yet
 
     def _get(self) -> Settings:
         return self._ask(lambda connection: self._reader.device(connection.get()))
