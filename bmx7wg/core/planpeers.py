@@ -72,7 +72,7 @@ def plan_peers(
 ) -> Iterator[PeerOperation]:
     """The operations on peers, in an order in which no network is without a peer.
 
-    What is alike in *memory* is brought up to date; the rest is as `plan.plan` has it.
+    *memory* notes what is alike, and what is weighed; the rest is as `plan.plan` has it.
     """
     unlike = _unlike(desired, actual, memory)
     gone = actual.keys() - desired.keys()
